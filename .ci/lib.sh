@@ -1,0 +1,83 @@
+# shellcheck shell=bash
+# What the checks share. Each one sources this file first, which also takes it to the
+# root of the project: a check may be run from any directory.
+
+set -euo pipefail
+
+case ${CARGO_TARGET_DIR:-} in
+    '' | /*) ;;
+    *) export CARGO_TARGET_DIR="$PWD/$CARGO_TARGET_DIR" ;;
+esac
+
+ci_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$ci_dir")
+cd "$root"
+
+# No check asks anything.
+exec </dev/null
+
+# Each check sets its own flags: those of the caller would change what is checked.
+unset RUSTFLAGS RUSTDOCFLAGS MIRIFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_ENCODED_RUSTDOCFLAGS
+
+# A git hook that calls a check leaves these set; they would point git at the wrong tree.
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX
+
+# The scripts that source this file use these.
+# shellcheck disable=SC2034
+{
+    libraries=(allocator-core typed-pool)
+    target_dir=${CARGO_TARGET_DIR:-$root/target}
+}
+
+# Ends the check as failed.
+die() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+# Adds a remark to the line of this check in the table of `.ci/run`.
+note() {
+    if [[ -n ${CI_NOTE_FILE:-} ]]; then
+        echo "$*" >"$CI_NOTE_FILE"
+    fi
+}
+
+# Ends the check as skipped, visibly: nothing was checked, and nothing was found wrong.
+skip() {
+    echo "SKIPPED: $*"
+    note "SKIPPED: $*"
+    exit 0
+}
+
+# Prints a command and runs it.
+say() {
+    echo "+ $*"
+    "$@"
+}
+
+# Makes sure that the component $1 (rustfmt, clippy) of the toolchain is there: cargo's
+# subcommand $2 comes with it.
+need_component() {
+    if cargo "$2" --version >/dev/null 2>&1; then
+        return
+    fi
+    if command -v rustup >/dev/null; then
+        echo "$1 is missing, adding it with rustup"
+        rustup component add "$1" || true
+    fi
+    cargo "$2" --version >/dev/null 2>&1 ||
+        die "$1 is missing and could not be added: try 'rustup component add $1'"
+}
+
+# The files of the project, one a line: those that git tracks or would track; in a tree
+# without git, all but the build's.
+project_files() {
+    if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+        git -c core.quotePath=false ls-files --cached --others --exclude-standard |
+            while IFS= read -r file; do
+                if [[ -f $file ]]; then printf '%s\n' "$file"; fi
+            done
+    else
+        find . -path ./target -prune -o -type f -print | sed 's|^\./||'
+    fi
+}

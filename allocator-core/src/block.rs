@@ -1,0 +1,185 @@
+//! The header word of a block: who owns it, and how many hold it in place.
+//!
+//! ```text
+//!  63        46 45       32 31               0
+//! +------------+-----------+------------------+
+//! | holds: 18  | table: 14 | slot: 32         |
+//! +------------+-----------+------------------+
+//! ```
+//!
+//! *Table* and *slot* say which slot word names the block, so the mover goes from a block to its owner
+//! without a search. Table 0 stands for "no block": a free cell of a slab keeps the next free cell in the
+//! slot half.
+//!
+//! *Holds* counts pins and shared borrows. [`WRITER`] is an exclusive borrow, [`DEAD`] a block that
+//! was replaced and waits for its grace period. A block with holds is neither moved nor reclaimed.
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+const TABLE_SHIFT: u32 = 32;
+const HOLDS_SHIFT: u32 = 46;
+const ONE_HOLD: u64 = 1 << HOLDS_SHIFT;
+const HOLDS: u64 = !(ONE_HOLD - 1);
+
+/// Largest table id; 0 is "no block".
+pub(crate) const TABLE_MAX: u16 = (1 << (HOLDS_SHIFT - TABLE_SHIFT)) - 1;
+
+/// The count that stands for one exclusive borrow.
+const WRITER: u64 = HOLDS >> HOLDS_SHIFT;
+
+/// The count that stands for a replaced block.
+const DEAD: u64 = WRITER - 1;
+
+/// Largest number of holds of one block at a time.
+pub(crate) const HOLDS_MAX: u64 = DEAD - 1;
+
+/// Which slot of which table names a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Owner {
+    pub(crate) table: u16,
+    pub(crate) slot: u32,
+}
+
+impl Owner {
+    /// The header of a new block: held by nobody.
+    pub(crate) const fn header(self) -> u64 {
+        (self.table as u64) << TABLE_SHIFT | self.slot as u64
+    }
+
+    /// The owner in a header; `None` in that of a free cell.
+    pub(crate) const fn of(header: u64) -> Option<Self> {
+        let table = (header >> TABLE_SHIFT) as u16 & TABLE_MAX;
+        if table == 0 { None } else { Some(Self { table, slot: header as u32 }) }
+    }
+}
+
+/// How a block is to be held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Access {
+    /// Together with other shared holds: a pin, or a reader of a raw block.
+    Shared,
+    /// Alone: the writer of a raw block.
+    Exclusive,
+}
+
+/// What became of an attempt to hold a block.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HoldOutcome {
+    /// The block stays where it is until it is let go.
+    Held,
+    /// Somebody holds it in a way that excludes ours, or the count is full.
+    Busy,
+}
+
+/// Number of holds in a header; 0 for a replaced block, which nobody can hold any more.
+pub(crate) const fn holds(header: u64) -> u64 {
+    match header >> HOLDS_SHIFT {
+        DEAD => 0,
+        holds => holds,
+    }
+}
+
+/// Holds a block once more, never waiting.
+///
+/// The caller found the block through its slot inside a read-side section that is still open, or holds it
+/// already.
+pub(crate) fn try_hold(header: &AtomicU64, access: Access) -> HoldOutcome {
+    // Relaxed: a hint for the compare-and-swap.
+    let mut seen = header.load(Ordering::Relaxed);
+    loop {
+        let count = seen >> HOLDS_SHIFT;
+        let next = match access {
+            Access::Shared if count < HOLDS_MAX => seen + ONE_HOLD,
+            Access::Exclusive if count == 0 => seen | HOLDS,
+            _ => return HoldOutcome::Busy,
+        };
+        // Acquire: the bytes that the last holder wrote. Partner: the Release in `let_go`. Weaker, a reader
+        // of a raw block could miss what the writer before it wrote. Relaxed on failure: retried.
+        match header.compare_exchange(seen, next, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => return HoldOutcome::Held,
+            Err(now) => seen = now,
+        }
+    }
+}
+
+/// Ends one hold; gives the number that is left.
+pub(crate) fn let_go(header: &AtomicU64, access: Access) -> u64 {
+    // Release: what was read or written under the hold comes before. Partners: the Acquire in `try_hold`, and
+    // in `is_held`, by which the mover and the reclaimer see that the block is free to be taken. Weaker,
+    // a mover could copy the block while the last access to it is still under way.
+    let before = match access {
+        Access::Shared => header.fetch_sub(ONE_HOLD, Ordering::Release),
+        Access::Exclusive => header.fetch_and(!HOLDS, Ordering::Release),
+    };
+    match access {
+        Access::Shared => (before >> HOLDS_SHIFT) - 1,
+        Access::Exclusive => 0,
+    }
+}
+
+/// Turns an exclusive hold into a shared one without letting go in between.
+pub(crate) fn downgrade(header: &AtomicU64) {
+    // Release: readers that join must see what was written. Partner: the Acquire in `try_hold`. Nobody else
+    // changes a header that is held exclusively, so this is no lost update.
+    header.fetch_and(!HOLDS | ONE_HOLD, Ordering::Release);
+}
+
+/// Marks a block that is held exclusively as replaced: nobody can hold it from now on.
+pub(crate) fn bury(header: &AtomicU64) {
+    // Release: our last access comes before. Partner: the Acquire in `is_held`. `WRITER` is all ones, so
+    // `DEAD` is reached by clearing one bit.
+    header.fetch_and(!(WRITER ^ DEAD).wrapping_shl(HOLDS_SHIFT), Ordering::Release);
+}
+
+/// Whether anybody holds the block now.
+pub(crate) fn is_held(header: &AtomicU64) -> bool {
+    // Acquire: pairs with the Release in `let_go` and `bury`, so that the caller may copy or reclaim.
+    holds(header.load(Ordering::Acquire)) > 0
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const OWNER: Owner = Owner { table: TABLE_MAX, slot: u32::MAX };
+
+    #[test]
+    fn owners_survive_every_hold() {
+        let header = AtomicU64::new(OWNER.header());
+        assert_eq!(try_hold(&header, Access::Shared), HoldOutcome::Held);
+        assert_eq!(try_hold(&header, Access::Shared), HoldOutcome::Held);
+        assert_eq!(try_hold(&header, Access::Exclusive), HoldOutcome::Busy);
+        assert_eq!(let_go(&header, Access::Shared), 1);
+        assert!(is_held(&header));
+        assert_eq!(let_go(&header, Access::Shared), 0);
+        assert!(!is_held(&header));
+        assert_eq!(try_hold(&header, Access::Exclusive), HoldOutcome::Held);
+        assert_eq!(try_hold(&header, Access::Shared), HoldOutcome::Busy);
+        downgrade(&header);
+        assert_eq!(holds(header.load(Ordering::Relaxed)), 1);
+        assert_eq!(Owner::of(header.load(Ordering::Relaxed)), Some(OWNER));
+    }
+
+    #[test]
+    fn a_replaced_block_can_be_reclaimed_but_not_held() {
+        let header = AtomicU64::new(OWNER.header());
+        assert_eq!(try_hold(&header, Access::Exclusive), HoldOutcome::Held);
+        bury(&header);
+        assert!(!is_held(&header));
+        assert_eq!(try_hold(&header, Access::Shared), HoldOutcome::Busy);
+        assert_eq!(try_hold(&header, Access::Exclusive), HoldOutcome::Busy);
+    }
+
+    #[test]
+    fn a_full_count_is_busy() {
+        let header = AtomicU64::new(OWNER.header() | HOLDS_MAX << HOLDS_SHIFT);
+        assert_eq!(try_hold(&header, Access::Shared), HoldOutcome::Busy);
+        assert_eq!(holds(header.load(Ordering::Relaxed)), HOLDS_MAX);
+    }
+
+    #[test]
+    fn a_free_cell_has_no_owner() {
+        assert_eq!(Owner::of(17), None);
+    }
+}

@@ -1,0 +1,452 @@
+//! Raw blocks: bytes of the heap, reached through handles and borrowed under a reader-writer count.
+//!
+//! Unlike the objects of a pool, raw blocks give `&mut [u8]`, so each access holds its block
+//! (`block.rs`): shared while it is read, alone while it is written or resized. A held block stays where it is.
+
+use crate::block::{self, Access, HoldOutcome};
+use crate::error::{AccessError, AllocError, AllocErrorKind, ResizeError, StaleHandle};
+use crate::guard::Guard;
+use crate::handle::Handle;
+use crate::heap::{Heap, Inner};
+use crate::raw::GRANULE;
+use crate::slot;
+use crate::sync::Backoff;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::table::Retired;
+use core::alloc::Layout;
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+use core::ptr::NonNull;
+use core::slice;
+
+/// Size and alignment of a raw block, in one word beside its slot: `zero:1 | log2(align):4 | size:37`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size(u64);
+
+const SIZE_BITS: u32 = 37;
+const ALIGN_BITS: u32 = 4;
+
+impl Size {
+    fn new(layout: Layout) -> Self {
+        debug_assert!((layout.size() as u64) < 1 << SIZE_BITS);
+        Self(layout.size() as u64 | u64::from(layout.align().trailing_zeros()) << SIZE_BITS)
+    }
+
+    /// The bytes are to be read as zeroes, but were not written yet.
+    fn zeroes_due(self) -> Self {
+        Self(self.0 | 1 << (SIZE_BITS + ALIGN_BITS))
+    }
+
+    fn are_zeroes_due(self) -> bool {
+        self.0 >> (SIZE_BITS + ALIGN_BITS) & 1 == 1
+    }
+
+    pub(crate) fn of(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) fn bytes(self) -> usize {
+        (self.0 & ((1 << SIZE_BITS) - 1)) as usize
+    }
+
+    fn align(self) -> usize {
+        1 << (self.0 >> SIZE_BITS & ((1 << ALIGN_BITS) - 1))
+    }
+
+    pub(crate) fn align_granules(self) -> u32 {
+        self.align().div_ceil(GRANULE) as u32
+    }
+}
+
+/// Whether a call waits for the holders of a block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Yes,
+    No,
+}
+
+/// A block that this call holds.
+struct Held<'h> {
+    header: &'h AtomicU64,
+    offset: u32,
+    size: Size,
+}
+
+impl Heap {
+    /// Allocates a block. It reads as zeroes until it is written; the zeroes are written when it is first
+    /// accessed.
+    ///
+    /// Any size from 0 to the whole heap, alignments up to 4096. One stripe's lock, and one of the slot
+    /// table. O(1) with [`Policy::SizeClass`](crate::Policy::SizeClass); each policy states its cost.
+    ///
+    /// # Errors
+    /// No room, no slot, or an alignment above 4096. Retired blocks were reclaimed before that is said, and
+    /// nothing has changed.
+    ///
+    /// ```
+    /// # use allocator_core::Heap;
+    /// # use std::alloc::Layout;
+    /// let heap = Heap::builder().capacity(1024).build()?;
+    /// let whole = heap.allocate(Layout::from_size_align(1024, 1)?)?;
+    /// let error = heap.allocate(Layout::new::<u8>()).unwrap_err();
+    /// assert_eq!((error.requested, error.largest_free), (1, 0));
+    /// heap.deallocate(whole)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn allocate(&self, layout: Layout) -> Result<Handle, AllocError> {
+        self.inner().allocate(layout, |_, _| Size::new(layout).zeroes_due())
+    }
+
+    /// Allocates a block whose bytes are zero, written now. O(size).
+    ///
+    /// # Errors
+    /// As [`allocate`](Self::allocate).
+    pub fn allocate_zeroed(&self, layout: Layout) -> Result<Handle, AllocError> {
+        self.inner().allocate(layout, |inner, offset| {
+            // SAFETY: the block is not published yet, so it is ours alone.
+            unsafe { inner.store.memory().zero(offset, 0, layout.size()) };
+            Size::new(layout)
+        })
+    }
+
+    /// Allocates a block that holds a copy of `bytes`, without an alignment. O(size).
+    ///
+    /// # Errors
+    /// As [`allocate`](Self::allocate).
+    pub fn allocate_bytes(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
+        let layout = Layout::for_value(bytes);
+        self.inner().allocate(layout, |inner, offset| {
+            inner.store.memory().track_write(offset);
+            let place = inner.store.memory().block(offset).as_ptr();
+            // SAFETY: the block is ours alone and has room for `bytes`, which lie elsewhere.
+            unsafe { place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+            Size::new(layout)
+        })
+    }
+
+    /// Ends the life of a block. Its memory is free again when no guard and no borrow can see it any more.
+    ///
+    /// One compare-and-swap and one lock; each full batch of them starts a grace period. Waits only for a
+    /// copy of this very block.
+    ///
+    /// # Errors
+    /// A stale, double-freed, foreign or forged handle; nothing has changed.
+    pub fn deallocate(&self, handle: Handle) -> Result<(), StaleHandle> {
+        let inner = self.inner();
+        let word = inner.raw.word(handle).ok_or(StaleHandle)?;
+        // The size goes with the slot, which stays ours until it is handed back.
+        let bytes = inner.raw.bytes_of(handle.index());
+        let offset = slot::unlink(word, handle).ok_or(StaleHandle)?;
+        inner.raw.end(inner, Retired { offset, slot: handle.index(), bytes });
+        Ok(())
+    }
+
+    /// Whether `handle` names a block now. Never waits.
+    pub fn contains(&self, handle: Handle) -> bool {
+        let word = self.inner().raw.word(handle);
+        // Acquire: whoever learns that the block is there sees what was written before it was allocated.
+        word.is_some_and(|word| slot::names_object(word.load(Ordering::Acquire), handle))
+    }
+
+    /// Bytes of a block.
+    ///
+    /// # Errors
+    /// A stale handle.
+    pub fn size(&self, handle: Handle) -> Result<usize, StaleHandle> {
+        let inner = self.inner();
+        let _guard = self.enter();
+        if !self.contains(handle) {
+            return Err(StaleHandle);
+        }
+        Ok(inner.raw.bytes_of(handle.index()))
+    }
+
+    /// Borrows a block for reading, together with other readers. Waits for a writer; one that this thread
+    /// holds itself is a deadlock, as with a lock.
+    ///
+    /// # Errors
+    /// A stale handle; [`AccessError::Busy`] after 262,141 readers.
+    pub fn read(&self, handle: Handle) -> Result<BlockRef<'_>, AccessError> {
+        self.shared(handle, Wait::Yes)
+    }
+
+    /// The same without waiting.
+    ///
+    /// # Errors
+    /// A stale handle, or [`AccessError::Busy`] where a writer has the block.
+    pub fn try_read(&self, handle: Handle) -> Result<BlockRef<'_>, AccessError> {
+        self.shared(handle, Wait::No)
+    }
+
+    /// Borrows a block for writing, alone. Waits for readers and for a writer; a borrow of this thread is a
+    /// deadlock, as with a lock.
+    ///
+    /// # Errors
+    /// A stale handle.
+    pub fn write(&self, handle: Handle) -> Result<BlockMut<'_>, AccessError> {
+        self.exclusive(handle, Wait::Yes)
+    }
+
+    /// The same without waiting.
+    ///
+    /// # Errors
+    /// A stale handle, or [`AccessError::Busy`] where anybody has the block.
+    pub fn try_write(&self, handle: Handle) -> Result<BlockMut<'_>, AccessError> {
+        self.exclusive(handle, Wait::No)
+    }
+
+    /// Gives a block another size. The handle stays valid, the bytes that fit are kept, new ones are zero.
+    /// Waits for borrows like [`write`](Self::write). In place where there is room, else O(size).
+    ///
+    /// # Errors
+    /// A stale handle, or no room; nothing has changed.
+    ///
+    /// ```
+    /// # use allocator_core::Heap;
+    /// let heap = Heap::builder().capacity(1 << 16).build()?;
+    /// let handle = heap.allocate_bytes(b"abc")?;
+    /// heap.resize(handle, 5)?;
+    /// assert_eq!(&*heap.read(handle)?, b"abc\0\0");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resize(&self, handle: Handle, size: usize) -> Result<(), ResizeError> {
+        self.inner().resize(handle, size, Wait::Yes)
+    }
+
+    /// The same without waiting for borrows.
+    ///
+    /// # Errors
+    /// As [`resize`](Self::resize), or [`AccessError::Busy`].
+    pub fn try_resize(&self, handle: Handle, size: usize) -> Result<(), ResizeError> {
+        self.inner().resize(handle, size, Wait::No)
+    }
+
+    fn shared(&self, handle: Handle, wait: Wait) -> Result<BlockRef<'_>, AccessError> {
+        let inner = self.inner();
+        let mut held = inner.hold(handle, Access::Shared, wait)?;
+        if held.size.are_zeroes_due() {
+            // Only a block that nobody accessed yet: take it alone, write the zeroes, share it again.
+            block::let_go(held.header, Access::Shared);
+            held = inner.hold(handle, Access::Exclusive, wait)?;
+            inner.write_zeroes(handle, &mut held);
+            block::downgrade(held.header);
+        }
+        inner.store.memory().track_read(held.offset);
+        let place = inner.store.memory().block(held.offset);
+        Ok(BlockRef { inner, place, len: held.size.bytes(), offset: held.offset, header: held.header })
+    }
+
+    fn exclusive(&self, handle: Handle, wait: Wait) -> Result<BlockMut<'_>, AccessError> {
+        let inner = self.inner();
+        let mut held = inner.hold(handle, Access::Exclusive, wait)?;
+        inner.write_zeroes(handle, &mut held);
+        inner.store.memory().track_write(held.offset);
+        let place = inner.store.memory().block(held.offset);
+        Ok(BlockMut { inner, place, len: held.size.bytes(), offset: held.offset, header: held.header })
+    }
+}
+
+impl Inner {
+    fn allocate(
+        &self,
+        layout: Layout,
+        init: impl FnOnce(&Self, u32) -> Size,
+    ) -> Result<Handle, AllocError> {
+        let request = self.request(layout).ok_or_else(|| {
+            self.refusal(AllocErrorKind::Unsupported, layout.size(), layout.align())
+        })?;
+        let (slot, generation) = self.take_slot(&self.raw)?;
+        let offset = match self.place(&self.raw, slot, &request, layout.size()) {
+            Ok(offset) => offset,
+            Err(error) => {
+                self.raw.return_slot(slot, generation);
+                return Err(error);
+            }
+        };
+        let size = init(self, offset);
+        // Release: whoever finds the size by the slot finds it with the block, at the latest through the
+        // Release of `publish`. Partner: the Acquire in `bytes_of`.
+        self.raw.size_word(slot).store(size.0, Ordering::Release);
+        self.raw.begin(slot, generation, offset);
+        Ok(Handle::new(slot, generation))
+    }
+
+    /// Holds the block of `handle`.
+    fn hold(&self, handle: Handle, access: Access, wait: Wait) -> Result<Held<'_>, AccessError> {
+        let word = self.raw.word(handle).ok_or(AccessError::Stale)?;
+        let mut backoff = Backoff::default();
+        loop {
+            // Inside the section the block that the slot names cannot go away before it is held. The section
+            // is left before waiting, so a waiting thread delays nobody's moves.
+            let guard = Guard::enter(&self.readers);
+            // Acquire: as in `TableGuard::locate`.
+            let seen = word.load(Ordering::Acquire);
+            let offset = if slot::is_live_for(seen, handle) {
+                Some(seen as u32)
+            } else {
+                slot::resolve(word, handle, seen)
+            };
+            let offset = offset.ok_or(AccessError::Stale)?;
+            let header = self.store.header(offset);
+            if block::try_hold(header, access) == HoldOutcome::Held {
+                // Acquire: sizes change under an exclusive hold only, before the Release that ends it.
+                let size = Size(self.raw.size_word(handle.index()).load(Ordering::Acquire));
+                return Ok(Held { header, offset, size });
+            }
+            drop(guard);
+            if wait == Wait::No {
+                return Err(AccessError::Busy);
+            }
+            backoff.step();
+        }
+    }
+
+    /// Writes the zeroes that an exclusively held block still owes.
+    fn write_zeroes(&self, handle: Handle, held: &mut Held<'_>) {
+        if !held.size.are_zeroes_due() {
+            return;
+        }
+        // SAFETY: held exclusively, and the block has room for its size.
+        unsafe { self.store.memory().zero(held.offset, 0, held.size.bytes()) };
+        held.size = Size(held.size.0 & !Size(0).zeroes_due().0);
+        // Release: as in `allocate`; the readers that follow find it through the end of our hold.
+        self.raw.size_word(handle.index()).store(held.size.0, Ordering::Release);
+    }
+
+    fn resize(&self, handle: Handle, size: usize, wait: Wait) -> Result<(), ResizeError> {
+        let held = self.hold(handle, Access::Exclusive, wait)?;
+        let release = Release(held.header);
+        let align = held.size.align();
+        let request = Layout::from_size_align(size, align)
+            .ok()
+            .and_then(|layout| Some((layout, self.request(layout)?)));
+        let Some((layout, request)) = request else {
+            return Err(self.refusal(AllocErrorKind::Unsupported, size, align).into());
+        };
+        let mut new_size = Size::new(layout);
+        if held.size.are_zeroes_due() {
+            new_size = new_size.zeroes_due();
+        }
+        let kept = held.size.bytes().min(size);
+        let grown = |offset: u32| {
+            if !new_size.are_zeroes_due() {
+                // SAFETY: the place has room for `size` bytes and is ours alone.
+                unsafe { self.store.memory().zero(offset, kept, size) };
+            }
+            // Release: as in `allocate`.
+            self.raw.size_word(handle.index()).store(new_size.0, Ordering::Release);
+        };
+        if self.store.resize_in_place(held.offset, &request) {
+            grown(held.offset);
+            return Ok(());
+        }
+        let new = self.place(&self.raw, handle.index(), &request, size)?;
+        if !new_size.are_zeroes_due() {
+            // SAFETY: we hold the old block alone, and the new one is not published yet.
+            unsafe { self.store.memory().copy(held.offset, new, kept) };
+        }
+        let word = self.raw.word_at(handle.index()).expect("the handle was found before");
+        grown(new);
+        if !slot::swing(word, handle, held.offset, new) {
+            // Somebody freed the block meanwhile; it is retired with its slot. Its size does not matter.
+            self.store.free(new);
+            return Err(AccessError::Stale.into());
+        }
+        core::mem::forget(release);
+        block::bury(held.header);
+        let bytes = held.size.bytes();
+        self.raw.retire(self, Retired { offset: held.offset, slot: Retired::NO_SLOT, bytes });
+        Ok(())
+    }
+}
+
+/// Ends an exclusive hold.
+struct Release<'h>(&'h AtomicU64);
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        block::let_go(self.0, Access::Exclusive);
+    }
+}
+
+/// The bytes of a raw block, borrowed together with other readers.
+///
+/// The block stays where it is meanwhile; a defragmentation leaves it out. It is counted, not a guard, so it
+/// may be kept and may go to other threads.
+pub struct BlockRef<'h> {
+    inner: &'h Inner,
+    header: &'h AtomicU64,
+    place: NonNull<u8>,
+    len: usize,
+    offset: u32,
+}
+
+// SAFETY: shared bytes under a counted hold.
+unsafe impl Send for BlockRef<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for BlockRef<'_> {}
+
+impl Deref for BlockRef<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the block holds `len` initialised bytes, and the shared hold keeps writers away.
+        unsafe { slice::from_raw_parts(self.place.as_ptr(), self.len) }
+    }
+}
+
+impl fmt::Debug for BlockRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockRef").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl Drop for BlockRef<'_> {
+    fn drop(&mut self) {
+        self.inner.store.memory().track_read(self.offset);
+        block::let_go(self.header, Access::Shared);
+    }
+}
+
+/// The bytes of a raw block, borrowed alone. As [`BlockRef`] otherwise.
+pub struct BlockMut<'h> {
+    inner: &'h Inner,
+    header: &'h AtomicU64,
+    place: NonNull<u8>,
+    len: usize,
+    offset: u32,
+}
+
+// SAFETY: bytes under an exclusive hold.
+unsafe impl Send for BlockMut<'_> {}
+// SAFETY: as above; `&BlockMut` gives `&[u8]` only.
+unsafe impl Sync for BlockMut<'_> {}
+
+impl Deref for BlockMut<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the block holds `len` initialised bytes, and the exclusive hold is ours.
+        unsafe { slice::from_raw_parts(self.place.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for BlockMut<'_> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`, and `&mut self` makes it the only borrow through us.
+        unsafe { slice::from_raw_parts_mut(self.place.as_ptr(), self.len) }
+    }
+}
+
+impl fmt::Debug for BlockMut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockMut").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl Drop for BlockMut<'_> {
+    fn drop(&mut self) {
+        self.inner.store.memory().track_write(self.offset);
+        block::let_go(self.header, Access::Exclusive);
+    }
+}

@@ -1,0 +1,224 @@
+//! [`HeapBuilder`]: the settings of a heap.
+
+use crate::error::BuildError;
+use crate::heap::{Heap, Settings};
+use crate::policy::Policy;
+use crate::raw::os::membarrier;
+use crate::raw::{Buffer, GRANULE, Memory};
+use std::time::Duration;
+
+/// Smallest capacity, in bytes.
+pub(crate) const CAPACITY_MIN: usize = 1 << 10;
+/// Largest capacity, in bytes: what 32-bit offsets can name.
+pub(crate) const CAPACITY_MAX: usize = 64 << 30;
+/// Heaps below this capacity have one stripe.
+const STRIPED_MIN: usize = 1 << 20;
+/// Most stripes of a heap.
+const STRIPES_MAX: usize = 64;
+/// Smallest and largest page, in bytes.
+const PAGE_MIN: usize = 1 << 10;
+const PAGE_MAX: usize = 1 << 20;
+/// A heap is divided into at least this many pages, unless they get too small.
+const PAGES_MIN: usize = 64;
+
+/// How entering a read-side section is fenced.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum FenceMode {
+    /// Asymmetric where the system offers it, plain elsewhere. The default.
+    #[default]
+    Automatic,
+    /// Entering costs no fence; who moves or reclaims pays, with `membarrier` (Linux). Building fails
+    /// where the system does not offer it.
+    Asymmetric,
+    /// Entering issues a full fence (5 to 10 ns).
+    Plain,
+}
+
+/// Settings of a [`Heap`]; made by [`Heap::builder`].
+///
+/// ```
+/// use allocator_core::{Heap, Policy};
+/// let heap = Heap::builder().capacity(16 << 20).stripes(4).policy(Policy::FirstFit).build()?;
+/// assert_eq!(heap.capacity(), 16 << 20);
+///
+/// let error = Heap::builder().capacity(100).build().unwrap_err();
+/// assert_eq!(error.to_string(), "capacity is 100, which is not in 1024..=68719476736");
+/// # Ok::<(), allocator_core::BuildError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing before `build`"]
+pub struct HeapBuilder {
+    capacity: usize,
+    buffer: Option<Buffer>,
+    stripes: Option<usize>,
+    page_size: Option<usize>,
+    policy: Policy,
+    fence: FenceMode,
+    huge_pages: bool,
+    patience: Duration,
+    compact_when_full: bool,
+}
+
+impl HeapBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            capacity: 64 << 20,
+            buffer: None,
+            stripes: None,
+            page_size: None,
+            policy: Policy::default(),
+            fence: FenceMode::default(),
+            huge_pages: false,
+            patience: Duration::from_secs(1),
+            compact_when_full: false,
+        }
+    }
+
+    /// Bytes that the heap can hold as one block: 1 KiB to 64 GiB, 64 MiB by default. Address space is
+    /// reserved at once, memory is committed when it is first used. (At exactly 64 GiB the largest block is
+    /// two granules smaller.)
+    pub fn capacity(mut self, bytes: usize) -> Self {
+        self.capacity = bytes;
+        self
+    }
+
+    /// Uses a buffer of the caller's instead of mapped memory; overrides [`capacity`](Self::capacity). Needs
+    /// about 1 KiB. Its pages are never given back to the system.
+    pub fn buffer(mut self, buffer: impl Into<Buffer>) -> Self {
+        self.buffer = Some(buffer.into());
+        self
+    }
+
+    /// Number of locks for small blocks: 1 to 64, by default the number of processors, rounded up to a
+    /// power of two. Heaps below 1 MiB have one. Stripes are a matter of concurrency only; they limit no
+    /// request.
+    pub fn stripes(mut self, stripes: usize) -> Self {
+        self.stripes = Some(stripes);
+        self
+    }
+
+    /// Bytes in which stripes take and return space: a power of two from 1 KiB to 1 MiB, by default 64 KiB,
+    /// less in small heaps. Each stripe may keep one partly filled page a size class.
+    pub fn page_size(mut self, bytes: usize) -> Self {
+        self.page_size = Some(bytes);
+        self
+    }
+
+    /// The rule that finds room; [`Policy::SizeClass`] by default.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// How entering a read-side section is fenced; [`FenceMode::Automatic`] by default.
+    pub fn fence(mut self, fence: FenceMode) -> Self {
+        self.fence = fence;
+        self
+    }
+
+    /// Asks the system to back mapped memory with huge pages; off by default. Reads of large heaps get
+    /// cheaper, and memory is committed in larger steps.
+    pub fn huge_pages(mut self, on: bool) -> Self {
+        self.huge_pages = on;
+        self
+    }
+
+    /// How long a call waits at most for guards of other threads before it reports them: 1 s by default. A
+    /// guard that was forgotten costs this much, never more.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Whether an allocation that finds no room defragments the heap before it gives up; off by default.
+    pub fn compact_when_full(mut self, on: bool) -> Self {
+        self.compact_when_full = on;
+        self
+    }
+
+    /// Makes the heap.
+    ///
+    /// # Errors
+    /// Names the setting that cannot be had, its value and the range; or the memory that the system refused.
+    pub fn build(self) -> Result<Heap, BuildError> {
+        let capacity = self.capacity_checked()?;
+        let page_size = self.page_size_checked(capacity)?;
+        let stripes = self.stripes_checked(capacity)?;
+        let asymmetric = match self.fence {
+            FenceMode::Plain => false,
+            FenceMode::Automatic => membarrier::register(),
+            FenceMode::Asymmetric if membarrier::register() => true,
+            FenceMode::Asymmetric => return Err(BuildError::NoAsymmetricFence),
+        };
+        let memory = match self.buffer {
+            Some(buffer) => Memory::over(buffer),
+            None => Memory::map(granules(capacity), self.huge_pages),
+        };
+        let memory = memory.ok_or(BuildError::NoMemory { bytes: capacity })?;
+        let settings = Settings {
+            capacity,
+            // Small heaps of first fit are one space; slabs pay from a few pages on.
+            store_stripes: match self.policy {
+                Policy::SizeClass if capacity < 4 * page_size => 0,
+                Policy::FirstFit if stripes == 1 => 0,
+                _ => stripes,
+            },
+            shards: stripes,
+            page_shift: (page_size / GRANULE).ilog2(),
+            policy: self.policy,
+            asymmetric,
+            patience: self.patience,
+            compact_when_full: self.compact_when_full,
+        };
+        Heap::new(memory, settings).ok_or(BuildError::NoMemory { bytes: capacity })
+    }
+
+    fn capacity_checked(&self) -> Result<usize, BuildError> {
+        let (setting, value) = match &self.buffer {
+            Some(buffer) => ("buffer", buffer.len()),
+            None => ("capacity", self.capacity),
+        };
+        in_range(setting, value, CAPACITY_MIN, CAPACITY_MAX)
+    }
+
+    fn page_size_checked(&self, capacity: usize) -> Result<usize, BuildError> {
+        let Some(value) = self.page_size else {
+            let share = capacity / PAGES_MIN;
+            return Ok((1 << share.max(1).ilog2()).clamp(PAGE_MIN, 64 << 10));
+        };
+        in_range("page_size", value, PAGE_MIN, PAGE_MAX)?;
+        if !value.is_power_of_two() {
+            return Err(BuildError::NotAPowerOfTwo { setting: "page_size", value });
+        }
+        Ok(value)
+    }
+
+    fn stripes_checked(&self, capacity: usize) -> Result<usize, BuildError> {
+        let processors = || {
+            let count = std::thread::available_parallelism().map_or(1, |count| count.get());
+            count.next_power_of_two().min(STRIPES_MAX)
+        };
+        let stripes = self.stripes.unwrap_or_else(processors);
+        in_range("stripes", stripes, 1, STRIPES_MAX)?;
+        Ok(if capacity < STRIPED_MIN && !cfg!(loom) { 1 } else { stripes })
+    }
+}
+
+fn in_range(
+    setting: &'static str,
+    value: usize,
+    min: usize,
+    max: usize,
+) -> Result<usize, BuildError> {
+    if (min..=max).contains(&value) {
+        Ok(value)
+    } else {
+        Err(BuildError::OutOfRange { setting, value, min, max })
+    }
+}
+
+/// Granules that hold one block of `capacity` bytes and its header, as far as offsets can name them.
+fn granules(capacity: usize) -> u32 {
+    u32::try_from(capacity.div_ceil(GRANULE) + 1).unwrap_or(u32::MAX - 1).min(u32::MAX - 1)
+}

@@ -1,0 +1,169 @@
+//! [`Central`]: the space that all stripes draw from, and which of its pages are committed.
+//!
+//! Large blocks live here directly; stripes take page-sized chunks and give them back when empty. Lock
+//! order: the mover lock, then one stripe, then the centre.
+
+use crate::bitmap::Bitmap;
+use crate::placement::{AnyPlacement, Need, Run};
+use crate::raw::os::OS_PAGE;
+use crate::raw::{GRANULE, Memory};
+use crate::space::{End, Space};
+
+/// Granules of a page of the operating system.
+const PAGE: u32 = (OS_PAGE / GRANULE) as u32;
+
+/// The space behind the stripes.
+pub(crate) struct Central {
+    pub(crate) space: Space,
+    /// Pages of the operating system that were touched since they were last given back.
+    committed: Bitmap,
+    committed_pages: usize,
+    lo: u32,
+    hi: u32,
+}
+
+impl core::fmt::Debug for Central {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Central")
+            .field("space", &self.space)
+            .field("committed_pages", &self.committed_pages)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Central {
+    /// All of `memory`, free.
+    pub(crate) fn new(memory: &Memory, placement: AnyPlacement) -> Self {
+        let (lo, hi) = memory.bounds();
+        let mut central = Self {
+            space: Space::new(hi, placement),
+            committed: Bitmap::new(hi.div_ceil(PAGE) as usize + 1),
+            committed_pages: 0,
+            lo,
+            hi,
+        };
+        central.release(memory, Run { start: lo, len: hi - lo });
+        central
+    }
+
+    /// The usable granules.
+    pub(crate) fn bounds(&self) -> (u32, u32) {
+        (self.lo, self.hi)
+    }
+
+    /// Takes a place; see [`Space::allocate`].
+    pub(crate) fn allocate(&mut self, memory: &Memory, need: Need, end: End) -> Option<Run> {
+        let taken = self.space.allocate(memory, need, end)?;
+        self.note_taken(taken);
+        Some(taken)
+    }
+
+    /// Takes a page-aligned chunk of `page` granules above granule `above`, as high as there is one.
+    /// O(free runs above).
+    pub(crate) fn allocate_page_above(
+        &mut self,
+        memory: &Memory,
+        page: u32,
+        above: u32,
+    ) -> Option<Run> {
+        let need = Need { len: page, align: page, skew: 0 };
+        let mut from = self.hi;
+        while let Some(run) = self.space.previous_run(memory, from, above) {
+            if let Some(start) = need.place_high(run).filter(|start| *start >= above) {
+                let taken = Run { start, len: page };
+                self.claim(memory, run, taken);
+                return Some(taken);
+            }
+            from = run.start;
+        }
+        None
+    }
+
+    /// Takes `taken` out of the free run `run`.
+    pub(crate) fn claim(&mut self, memory: &Memory, run: Run, taken: Run) {
+        self.space.claim(memory, run, taken);
+        self.note_taken(taken);
+    }
+
+    /// Makes a run free; see [`Space::release`].
+    pub(crate) fn release(&mut self, memory: &Memory, run: Run) -> Run {
+        let joined = self.space.release(memory, run);
+        self.note_tags(joined);
+        joined
+    }
+
+    /// Lets a chunk grow in place; see [`Space::grow`].
+    pub(crate) fn grow(&mut self, memory: &Memory, chunk: Run, len: u32) -> bool {
+        let grown = self.space.grow(memory, chunk, len);
+        if grown {
+            self.note_taken(Run { start: chunk.start, len });
+        }
+        grown
+    }
+
+    /// Bytes of pages that were touched and not given back since.
+    pub(crate) fn committed(&self) -> usize {
+        self.committed_pages * OS_PAGE
+    }
+
+    /// Gives the pages that lie inside free runs back to the operating system, up to `bytes_max`; the
+    /// bytes that were given back. O(free runs + pages).
+    pub(crate) fn release_pages(&mut self, memory: &Memory, bytes_max: u64) -> u64 {
+        if !memory.can_release() {
+            return 0;
+        }
+        let mut released = 0;
+        let mut at = self.lo;
+        while let Some(run) = self.space.next_run(memory, at, self.hi) {
+            at = run.end();
+            // The granule with the tag and the one with the footer stay.
+            let mut page = (run.start + 1).div_ceil(PAGE) as usize;
+            let end = ((run.end() - 1) / PAGE) as usize;
+            while let Some(from) = self.committed.next_set(page, end.max(page)) {
+                let to = self.committed.next_clear(from, end).unwrap_or(end);
+                // SAFETY: the pages lie inside a free run between its tags, and the lock of the centre
+                // is held.
+                if !unsafe { memory.release(from, to - from) } {
+                    return released;
+                }
+                self.committed.clear_range(from, to);
+                self.committed_pages -= to - from;
+                released += ((to - from) * OS_PAGE) as u64;
+                page = to;
+                if released >= bytes_max {
+                    return released;
+                }
+            }
+        }
+        released
+    }
+
+    /// The pages of a run are about to be written.
+    fn note_taken(&mut self, taken: Run) {
+        self.commit(taken.start / PAGE, (taken.end() - 1) / PAGE);
+        // What is left of the run on both sides got new tags.
+        if taken.end() < self.hi {
+            self.commit(taken.end() / PAGE, taken.end() / PAGE);
+        }
+        if taken.start > self.lo {
+            self.commit((taken.start - 1) / PAGE, (taken.start - 1) / PAGE);
+        }
+    }
+
+    /// The tags of a free run were written.
+    fn note_tags(&mut self, run: Run) {
+        self.commit(run.start / PAGE, run.start / PAGE);
+        self.commit((run.end() - 1) / PAGE, (run.end() - 1) / PAGE);
+    }
+
+    fn commit(&mut self, first: u32, last: u32) {
+        let mut page = first as usize;
+        while page <= last as usize {
+            let Some(from) = self.committed.next_clear(page, last as usize + 1) else { return };
+            let to = self.committed.next_set(from, last as usize + 1).unwrap_or(last as usize + 1);
+            self.committed.set_range(from, to);
+            self.committed_pages += to - from;
+            page = to;
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Moving blocks together while threads read.
+//!
+//! * `budget.rs`: how much a defragmentation may do, and what it reports;
+//! * `mover.rs`: the protocol, for a batch of blocks: mark, grace period, lock, copy, publish;
+//! * `slabs.rs`: empties sparse slabs into fuller ones, then moves slabs to the top of the buffer;
+//! * `slide.rs`: slides blocks with chunks of their own to the bottom of the buffer.
+//!
+//! Slabs end up at the top, other blocks at the bottom, the free memory in one run between them.
+
+mod budget;
+mod mover;
+mod slabs;
+mod slide;
+
+pub use budget::{Budget, DefragReport};
+pub(crate) use mover::MoverLock;
+
+use crate::heap::Inner;
+use crate::stats;
+use budget::Pass;
+
+/// Slabs and other blocks can be in each other's way, so the two steps are repeated this often at most.
+const ROUNDS_MAX: usize = 8;
+
+/// One defragmentation of a heap.
+pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
+    let mut pass = Pass::new(heap, budget);
+    pass.report.fragmentation_before = stats::space(&heap.store).fragmentation();
+    let Some(mover) = heap.mover.lock_until(pass.patience()) else {
+        return pass.finish(heap, false);
+    };
+    heap.reclaim_plain();
+    heap.store.drain();
+    if heap.readers.own_open().is_some() {
+        // A grace period would wait for ourselves.
+        pass.report.own_guard = true;
+        return pass.finish(heap, false);
+    }
+    slabs::consolidate(heap, &mover, &mut pass);
+    let mut settled = false;
+    for _ in 0..ROUNDS_MAX {
+        let moves = pass.report.moves;
+        slabs::raise(heap, &mover, &mut pass);
+        slide::slide(heap, &mover, &mut pass);
+        settled = pass.report.moves == moves;
+        if settled || pass.is_over() {
+            break;
+        }
+    }
+    heap.store.drain();
+    pass.finish(heap, settled)
+}

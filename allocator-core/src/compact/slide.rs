@@ -1,0 +1,105 @@
+//! Sliding: blocks with chunks of their own move down into the free run before them, in address order, so the
+//! free memory wanders up until something immovable is in its way (the compaction of Knuth, TAOCP vol. 1,
+//! 2.5 exercise 33, one batch at a time).
+
+use super::budget::Pass;
+use super::mover::{BATCH, Marked, Mover, Victim, mark_all};
+use crate::block::Owner;
+use crate::chunk::{self, Kind};
+use crate::heap::Inner;
+use crate::placement::{Need, Run};
+use crate::sync::atomic::Ordering;
+
+/// Slides every block that can be slid. O(blocks above the first free run), two locks of the centre a block.
+pub(super) fn slide(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
+    let (mut at, _) = heap.store.memory().bounds();
+    while let Some((victims, end)) = next_batch(heap, at) {
+        at = end;
+        for marked in mark_all(heap, mover, pass, &victims) {
+            if pass.is_over() {
+                marked.unmark();
+                continue;
+            }
+            if let Some(end) = slide_one(heap, pass, &marked) {
+                // What the block left free behind it is where the next batch begins.
+                at = end;
+            }
+        }
+        if pass.is_over() {
+            return;
+        }
+    }
+}
+
+/// The blocks behind the first free run from `at` on, up to the next slab, and the end of the last one.
+/// `None` when nothing is left above `at`.
+fn next_batch(heap: &Inner, at: u32) -> Option<(Vec<Victim>, u32)> {
+    let memory = heap.store.memory();
+    let central = heap.store.central();
+    let (_, hi) = central.bounds();
+    let mut victims = Vec::new();
+    let mut at = central.space.next_run(memory, at, hi)?.end();
+    while at < hi && victims.len() < BATCH {
+        if let Some(run) = central.space.run_at(memory, at) {
+            at = run.end();
+            continue;
+        }
+        let (chunk, kind) = chunk::at(memory, at).expect("chunks and free runs tile the centre");
+        if kind != Kind::Block {
+            // Begin again behind it, unless there is something to do before it.
+            at = if victims.is_empty() { chunk.end() } else { at };
+            break;
+        }
+        let offset = at + chunk::HEADER;
+        // Relaxed: owners of chunks of the centre change under its lock only.
+        let header = memory.header(chunk::header_index(offset)).load(Ordering::Relaxed);
+        victims.extend(Owner::of(header).map(|owner| Victim { offset, owner }));
+        at = chunk.end();
+    }
+    Some((victims, at))
+}
+
+/// Slides one block into the free run before it; the end of its new place. `None` when it stays.
+///
+/// From here to the end the granules of the run and the block belong to the mover: nobody else walks the
+/// centre without the mover lock.
+fn slide_one(heap: &Inner, pass: &mut Pass, marked: &Marked) -> Option<u32> {
+    let memory = heap.store.memory();
+    let victim = marked.victim;
+    let start = victim.offset - chunk::HEADER;
+    let reserved = {
+        let mut central = heap.store.central();
+        let run = central.space.run_before(memory, start);
+        run.inspect(|run| central.claim(memory, *run, *run))
+    };
+    let Some(run) = reserved else {
+        marked.unmark();
+        return None;
+    };
+    let Some(locked) = marked.lock(heap, pass) else {
+        heap.store.central().release(memory, run);
+        return None;
+    };
+    // Only now: who held the block until a moment ago may have resized it in place.
+    let chunk = chunk::of_block(memory, victim.offset);
+    let room = Run { start: run.start, len: run.len + chunk.len };
+    let need = Need { len: chunk.len, align: locked.align(), skew: chunk::HEADER };
+    let target = need.place_low(room).unwrap_or(start);
+    if target >= start {
+        locked.publish(victim.offset);
+        heap.store.central().release(memory, run);
+        return None;
+    }
+    // The new header lies below the old block; the copy may run over the old header.
+    locked.copy(heap, target + chunk::HEADER);
+    let place = Run { start: target, len: chunk.len };
+    chunk::init_block(memory, place, victim.owner);
+    pass.note_move(locked.bytes);
+    locked.publish(target + chunk::HEADER);
+    let mut central = heap.store.central();
+    if target > run.start {
+        central.release(memory, Run { start: run.start, len: target - run.start });
+    }
+    central.release(memory, Run { start: place.end(), len: chunk.end() - place.end() });
+    Some(place.end())
+}

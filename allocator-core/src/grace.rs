@@ -1,0 +1,104 @@
+//! [`Grace`]: the time until every guard that was open at its start has closed.
+
+use crate::guard::{Readers, Record};
+use crate::sync::Arc;
+use crate::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Spins and yields before a wait starts to sleep.
+const PATIENT_STEPS: u32 = 256;
+
+/// How long one sleep of a long wait is.
+const NAP: Duration = Duration::from_micros(50);
+
+/// A grace period that was started.
+#[derive(Debug)]
+pub(crate) struct Grace {
+    /// The records that were inside a section, and the number each showed then.
+    waiting: Vec<(*const Record, u64)>,
+    /// Keeps the records alive.
+    readers: Arc<Readers>,
+}
+
+// SAFETY: of the records only the atomic `active` is read, and `readers` keeps them alive.
+unsafe impl Send for Grace {}
+// SAFETY: as above.
+unsafe impl Sync for Grace {}
+
+impl Grace {
+    /// Starts a grace period: everything that this thread wrote before is seen by each reader that the
+    /// period does not wait for (the theorem in `guard.rs`). O(records), and one heavy barrier.
+    pub(crate) fn start(readers: &Arc<Readers>) -> Self {
+        readers.heavy_barrier();
+        let waiting = readers
+            .iter()
+            .filter_map(|record| {
+                // Acquire: pairs with the Release of enter and leave; an even number, or a later odd
+                // one, says that the reads of the section before are done.
+                let active = record.active.load(Ordering::Acquire);
+                (active % 2 == 1).then_some((record as *const Record, active))
+            })
+            .collect();
+        Self { waiting, readers: Arc::clone(readers) }
+    }
+
+    /// Whether the period is over. Never waits.
+    pub(crate) fn poll(&mut self) -> bool {
+        self.waiting.retain(|(record, active)| {
+            // SAFETY: `readers` keeps the records alive.
+            let record = unsafe { &**record };
+            // Acquire: as in `start`.
+            record.active.load(Ordering::Acquire) == *active
+        });
+        self.waiting.is_empty()
+    }
+
+    /// Waits until the period is over or `deadline` has passed; false in the second case, and at once
+    /// where the calling thread is inside a section itself.
+    pub(crate) fn wait(&mut self, deadline: Option<Instant>) -> bool {
+        let mut steps = 0;
+        loop {
+            if self.poll() {
+                return true;
+            }
+            if self.waits_for_caller() || deadline.is_some_and(|deadline| Instant::now() >= deadline)
+            {
+                return false;
+            }
+            steps += 1;
+            pause(steps);
+        }
+    }
+
+    /// Guards that the period still waits for, counted as one a thread.
+    pub(crate) fn open_guards(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether the calling thread is inside a section that the period waits for.
+    pub(crate) fn waits_for_caller(&self) -> bool {
+        self.readers
+            .own_open()
+            .is_some_and(|own| self.waiting.iter().any(|(record, _)| *record == own))
+    }
+}
+
+#[cfg(not(loom))]
+fn pause(steps: u32) {
+    if steps < PATIENT_STEPS / 4 {
+        std::hint::spin_loop();
+    } else if steps < PATIENT_STEPS {
+        std::thread::yield_now();
+    } else {
+        std::thread::sleep(NAP);
+    }
+}
+
+#[cfg(loom)]
+fn pause(steps: u32) {
+    let _ = (PATIENT_STEPS, NAP);
+    if steps > 1 {
+        loom::skip_branch();
+    }
+    loom::thread::yield_now();
+}

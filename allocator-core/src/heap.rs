@@ -1,0 +1,274 @@
+//! [`Heap`]: one managed buffer with its stripes, tables and counters.
+
+use crate::builder::HeapBuilder;
+use crate::compact::{Budget, DefragReport, MoverLock};
+use crate::error::{AllocError, AllocErrorKind};
+use crate::guard::{Guard, Readers};
+use crate::policy::Policy;
+use crate::raw::{GRANULE, Memory};
+use crate::store::Store;
+use crate::stripe::Request;
+use crate::sync::Arc;
+use crate::table::{Effort, Registry, Slots, SlotsConfig};
+use core::alloc::Layout;
+use core::fmt;
+use std::time::Duration;
+
+/// Largest alignment of a block, in bytes.
+pub(crate) const ALIGN_MAX: usize = 4096;
+
+/// One managed buffer that hands out handles instead of addresses, so its blocks can be moved.
+///
+/// Cheap to clone (a reference count); all clones are the same heap, and its memory is given back when the
+/// last clone, pool and pin is gone.
+///
+/// ```
+/// use allocator_core::Heap;
+/// use std::alloc::Layout;
+///
+/// let heap = Heap::builder().capacity(1 << 20).build()?;
+/// let handle = heap.allocate(Layout::new::<[u8; 100]>())?;
+/// heap.write(handle)?.fill(7);
+/// heap.defragment();
+/// assert_eq!(heap.read(handle)?[99], 7);
+/// heap.deallocate(handle)?;
+/// assert!(heap.read(handle).is_err()); // stale for good
+/// assert!(heap.deallocate(handle).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Heap {
+    inner: Arc<Inner>,
+}
+
+/// The parts of a heap. Lock order: `mover`, then one stripe, then the centre; the locks of tables are
+/// taken alone. No lock is held while user code runs.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) readers: Arc<Readers>,
+    pub(crate) store: Store,
+    pub(crate) tables: Registry,
+    pub(crate) mover: MoverLock,
+    /// The table of raw blocks.
+    pub(crate) raw: Arc<Slots>,
+    pub(crate) capacity: usize,
+    pub(crate) policy: Policy,
+    pub(crate) patience: Duration,
+    compact_when_full: bool,
+    /// Shards of each table.
+    pub(crate) shards: usize,
+}
+
+/// Settings that the builder has checked.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) capacity: usize,
+    pub(crate) store_stripes: usize,
+    pub(crate) shards: usize,
+    pub(crate) page_shift: u32,
+    pub(crate) policy: Policy,
+    pub(crate) asymmetric: bool,
+    pub(crate) patience: Duration,
+    pub(crate) compact_when_full: bool,
+}
+
+impl fmt::Debug for Heap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heap")
+            .field("capacity", &self.inner.capacity)
+            .field("policy", &self.inner.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Heap {
+    /// Starts the settings of a heap.
+    pub fn builder() -> HeapBuilder {
+        HeapBuilder::new()
+    }
+
+    pub(crate) fn new(memory: Memory, settings: Settings) -> Option<Self> {
+        let store =
+            Store::new(memory, settings.policy, settings.store_stripes, settings.page_shift);
+        let tables = Registry::new();
+        let config = SlotsConfig {
+            limit: slots_max(&store, 1, settings.shards),
+            shards: settings.shards,
+            request: None,
+            bytes: 0,
+            drop: None,
+        };
+        let raw = tables.create(next_salt(), config)?;
+        let inner = Inner {
+            readers: Arc::new(Readers::new(settings.asymmetric)),
+            store,
+            tables,
+            mover: MoverLock::new(),
+            raw,
+            capacity: settings.capacity,
+            policy: settings.policy,
+            patience: settings.patience,
+            compact_when_full: settings.compact_when_full,
+            shards: settings.shards,
+        };
+        Some(Self { inner: Arc::new(inner) })
+    }
+
+    #[inline(always)]
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    /// Bytes that the heap was built for.
+    pub fn capacity(&self) -> usize {
+        self.inner.capacity
+    }
+
+    /// The placement policy.
+    pub fn policy(&self) -> Policy {
+        self.inner.policy
+    }
+
+    /// Whether entering a read-side section is free of a hardware fence.
+    pub fn is_asymmetric(&self) -> bool {
+        self.inner.readers.is_asymmetric()
+    }
+
+    /// Whether two handles of type `Heap` are the same heap.
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// Enters a read-side section; see [`Guard`]. Reads of this heap's pools are cheaper inside one.
+    #[inline]
+    pub fn enter(&self) -> Guard<'_> {
+        Guard::enter(&self.inner.readers)
+    }
+
+    /// Moves blocks together until the free memory is one run, and gives empty pages back to the system,
+    /// while every other call goes on.
+    ///
+    /// Readers wait at most for the copy of the one object that they ask for. Pinned and borrowed blocks
+    /// stay; objects that guards of other threads keep are tried as long as the heap's patience lasts, and
+    /// reported. Called inside an own guard it moves nothing and says so. One defragmentation of a heap runs
+    /// at a time; a second one waits for the first. O(blocks and free runs of the heap).
+    pub fn defragment(&self) -> DefragReport {
+        self.defragment_with(Budget::unlimited())
+    }
+
+    /// The same within a budget; a later call goes on with what is left.
+    pub fn defragment_with(&self, budget: Budget) -> DefragReport {
+        crate::compact::run(&self.inner, budget)
+    }
+
+    /// Reclaims retired blocks whose grace period is over, of raw blocks and of pools whose objects have no
+    /// `Drop` (the others are reclaimed by their own pool); gives their number. Never waits for readers.
+    pub fn flush(&self) -> usize {
+        self.inner.reclaim_plain()
+    }
+}
+
+impl Inner {
+    /// What a layout asks of the store, if any heap of this capacity could hold it.
+    pub(crate) fn request(&self, layout: Layout) -> Option<Request> {
+        if layout.align() > ALIGN_MAX {
+            return None;
+        }
+        self.store.request(layout)
+    }
+
+    /// Slots that a table of blocks of `granules` can need.
+    pub(crate) fn slots_max(&self, granules: u32) -> u32 {
+        slots_max(&self.store, granules, self.shards)
+    }
+
+    /// A number that no table of the process had before.
+    pub(crate) fn next_salt(&self) -> u64 {
+        next_salt()
+    }
+
+    /// Takes a slot; tries harder where the table has none left.
+    pub(crate) fn take_slot(&self, slots: &Slots) -> Result<(u32, u32), AllocError> {
+        slots
+            .take_slot()
+            .or_else(|| {
+                slots.reclaim(self, Effort::All);
+                slots.take_slot()
+            })
+            .ok_or_else(|| self.refusal(AllocErrorKind::OutOfSlots, 0, 1))
+    }
+
+    /// Finds room for a block of `slot`: at once, or after reclaiming what is retired, then after giving the
+    /// centre what stripes hold without need, then (if the heap was built so) after a defragmentation.
+    pub(crate) fn place(
+        &self,
+        slots: &Slots,
+        slot: u32,
+        request: &Request,
+        bytes: usize,
+    ) -> Result<u32, AllocError> {
+        let owner = slots.owner(slot);
+        if let Some(offset) = self.store.allocate(request, owner) {
+            return Ok(offset);
+        }
+        slots.reclaim(self, Effort::All);
+        self.reclaim_plain();
+        if let Some(offset) = self.store.allocate(request, owner) {
+            return Ok(offset);
+        }
+        self.store.drain();
+        let found = self.store.allocate_central(request, owner).or_else(|| {
+            self.store.allocate(request, owner).or_else(|| {
+                let fits = u64::from(request.need.len) <= self.store.central().space.free();
+                if !(self.compact_when_full && fits) {
+                    return None;
+                }
+                crate::compact::run(self, Budget::unlimited());
+                self.store.allocate(request, owner)
+            })
+        });
+        let align = request.need.align as usize * GRANULE;
+        found.ok_or_else(|| self.refusal(AllocErrorKind::OutOfMemory, bytes, align))
+    }
+
+    /// Reclaims what any thread may reclaim.
+    pub(crate) fn reclaim_plain(&self) -> usize {
+        let tables = self.tables.all();
+        let plain = tables.iter().filter(|table| table.is_plain());
+        plain.map(|table| table.reclaim(self, Effort::All)).sum()
+    }
+
+    /// The error of a refusal, with the numbers of this moment.
+    pub(crate) fn refusal(
+        &self,
+        kind: AllocErrorKind,
+        requested: usize,
+        align: usize,
+    ) -> AllocError {
+        let space = crate::stats::space(&self.store);
+        let pending = self.tables.all().iter().map(|table| table.pending().1).sum();
+        AllocError {
+            kind,
+            requested,
+            align,
+            free: space.free_bytes,
+            largest_free: space.largest_free,
+            pending,
+        }
+    }
+}
+
+/// Slots for as many blocks of `granules` as the buffer holds, with what shards may keep in hand.
+fn slots_max(store: &Store, granules: u32, shards: usize) -> u32 {
+    let (lo, hi) = store.memory().bounds();
+    let spare = (shards * 128) as u32;
+    ((hi - lo) / granules.max(1)).saturating_add(spare).min(u32::MAX - 1)
+}
+
+fn next_salt() -> u64 {
+    // On `std` even in a model: it orders nothing.
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // Relaxed: only uniqueness matters.
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}

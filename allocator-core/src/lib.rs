@@ -1,0 +1,100 @@
+//! A lock-striped allocator over one fixed buffer that hands out **generational handles** instead of
+//! addresses, so blocks can be moved while other threads read them: [`Heap::defragment`] brings the free
+//! memory together and gives it back to the system, and every handle stays valid.
+//!
+//! This is the untyped core. Objects of a type live in `typed_pool::Pool<T>`, which is built on [`Table`]; raw
+//! bytes are allocated here, with [`Heap::allocate`].
+//!
+//! ```
+//! use allocator_core::{Heap, Policy};
+//! use std::alloc::Layout;
+//!
+//! let heap = Heap::builder().capacity(8 << 20).policy(Policy::SizeClass).build()?;
+//! let mut handles = Vec::new();
+//! for i in 0..1000_u32 {
+//!     handles.push(heap.allocate_bytes(&i.to_le_bytes())?);
+//! }
+//! for handle in handles.extract_if(.., |h| h.index() % 2 == 1) {
+//!     heap.deallocate(handle)?;
+//! }
+//! let report = heap.defragment();
+//! assert!(report.fragmentation_after <= report.fragmentation_before);
+//! for handle in handles {
+//!     assert_eq!(heap.read(handle)?.len(), 4); // moved or not, it is there
+//! }
+//! heap.verify()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What holds while compaction runs
+//! * A reader waits at most for the copy of the one object that it asks for, and only if it asks at
+//!   that moment. No lock is taken and nothing shared is written to read an object of a pool.
+//! * What a guard has shown stays where it is until the guard closes; what is pinned or borrowed stays until
+//!   it is let go.
+//! * Inserts and removes go on; a remove beats a planned move.
+//! * A guard that stays open delays moves and reclamation, and is reported; it delays nothing else.
+//!
+//! # Costs
+//! An object costs its slot (8 bytes), its header word (8 bytes in a slab, 16 bytes otherwise) and rounding to
+//! 16 bytes, in slabs to the next of 32 size classes. Offsets have 32 bits and granules 16 bytes, so a heap
+//! holds at most 64 GiB. A slot serves at least 2^29 objects before it is retired for good.
+//!
+//! # How to read the source
+//! The modules are listed below in reading order; `DESIGN.md` has the states and the proof.
+
+#![deny(unsafe_code)]
+
+mod handle;
+mod policy;
+
+mod builder;
+mod error;
+mod heap;
+#[allow(unsafe_code)]
+mod blocks;
+mod stats;
+mod map;
+mod check;
+
+mod block;
+mod slot;
+#[allow(unsafe_code)]
+mod guard;
+#[allow(unsafe_code)]
+mod grace;
+#[allow(unsafe_code)]
+mod table;
+
+mod bitmap;
+#[allow(unsafe_code)]
+mod central;
+mod chunk;
+mod pages;
+mod placement;
+mod segment;
+mod size_class;
+mod slab;
+mod space;
+mod store;
+mod stripe;
+
+#[allow(unsafe_code)]
+mod compact;
+mod raw;
+mod sync;
+
+pub use blocks::{BlockMut, BlockRef};
+pub use builder::{FenceMode, HeapBuilder};
+pub use compact::{Budget, DefragReport};
+pub use error::{
+    AccessError, AllocError, AllocErrorKind, BuildError, ResizeError, StaleHandle, TakeError,
+    VerifyError,
+};
+pub use guard::Guard;
+pub use handle::Handle;
+pub use heap::Heap;
+pub use map::HeapMap;
+pub use policy::{Policy, UnknownPolicy};
+pub use raw::Buffer;
+pub use stats::{Stats, StripeStats};
+pub use table::{Extracted, Hold, Replacement, Reservation, Table, TableGuard, TableSpec};

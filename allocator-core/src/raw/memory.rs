@@ -1,0 +1,331 @@
+//! [`Memory`]: the buffer of a heap and the words inside it.
+//!
+//! Three kinds of words live inside the buffer:
+//! * the *tag* of a free run (length and two links in its first granule, its length again in its last
+//!   four bytes), read and written under the lock of the space that owns the run;
+//! * the *length word* of a used general chunk, likewise;
+//! * the *header word* of a block, an `AtomicU64` (see `block.rs`).
+//!
+//! Every access is bounds-checked, so a wrong offset can never leave the buffer. That it does not hit
+//! bytes of a live object is the invariant of the callers: spaces and slabs only name granules they own.
+
+use super::GRANULE;
+use super::os::{Mapping, OS_PAGE, can_release, prefer_huge_pages, release, resident};
+use crate::sync::atomic::AtomicU64;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+/// A buffer that the caller brings along instead of mapped memory.
+///
+/// Made from a `Box<[u8]>`, a `Vec<u8>` or a `&'static mut [u8]`, initialised or not.
+#[derive(Debug)]
+pub struct Buffer(Owned);
+
+#[derive(Debug)]
+enum Owned {
+    Boxed(Box<[MaybeUninit<u8>]>),
+    Static(&'static mut [MaybeUninit<u8>]),
+}
+
+impl Buffer {
+    /// Bytes of the buffer.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Owned::Boxed(bytes) => bytes.len(),
+            Owned::Static(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether the buffer has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl From<Box<[MaybeUninit<u8>]>> for Buffer {
+    fn from(bytes: Box<[MaybeUninit<u8>]>) -> Self {
+        Self(Owned::Boxed(bytes))
+    }
+}
+
+impl From<Box<[u8]>> for Buffer {
+    fn from(bytes: Box<[u8]>) -> Self {
+        let raw = Box::into_raw(bytes) as *mut [MaybeUninit<u8>];
+        // SAFETY: the same allocation and layout; initialised bytes are valid `MaybeUninit` bytes.
+        Self(Owned::Boxed(unsafe { Box::from_raw(raw) }))
+    }
+}
+
+impl From<Vec<u8>> for Buffer {
+    fn from(bytes: Vec<u8>) -> Self {
+        bytes.into_boxed_slice().into()
+    }
+}
+
+impl From<&'static mut [MaybeUninit<u8>]> for Buffer {
+    fn from(bytes: &'static mut [MaybeUninit<u8>]) -> Self {
+        Self(Owned::Static(bytes))
+    }
+}
+
+impl From<&'static mut [u8]> for Buffer {
+    fn from(bytes: &'static mut [u8]) -> Self {
+        let raw = bytes as *mut [u8] as *mut [MaybeUninit<u8>];
+        // SAFETY: the same bytes, borrowed for ever; nobody reads them as `u8` any more.
+        Self(Owned::Static(unsafe { &mut *raw }))
+    }
+}
+
+/// Who keeps the memory behind [`Memory`] alive, and gives it back in the end.
+#[derive(Debug)]
+enum Owner {
+    Mapped(Mapping),
+    /// A box turned into a raw pointer, so that no reference to the buffer exists while it is in use.
+    Boxed(*mut [MaybeUninit<u8>]),
+    Static,
+}
+
+/// The buffer of a heap.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// Granule 0; aligned to a page. With a caller's buffer it may lie before the first usable byte.
+    base: *mut u8,
+    /// The usable granules, `lo..hi`; `lo` is at least 1.
+    lo: u32,
+    hi: u32,
+    owner: Owner,
+    #[cfg(loom)]
+    shadow: shadow::Shadow,
+}
+
+// SAFETY: a buffer is memory and nothing else; the protocol of the heap decides who touches what.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// Maps a buffer of `granules` usable granules; `None` when the system has no room for it.
+    pub(crate) fn map(granules: u32, huge_pages: bool) -> Option<Self> {
+        let hi = granules.checked_add(1)?;
+        let mapping = Mapping::new(hi as usize * GRANULE)?;
+        if huge_pages {
+            prefer_huge_pages(&mapping);
+        }
+        Some(Self::new(mapping.ptr().as_ptr(), 1, hi, Owner::Mapped(mapping)))
+    }
+
+    /// Uses a caller's buffer; `None` when it holds no whole granule or more than offsets can name.
+    pub(crate) fn over(buffer: Buffer) -> Option<Self> {
+        let (raw, boxed): (*mut [MaybeUninit<u8>], bool) = match buffer.0 {
+            Owned::Boxed(bytes) => (Box::into_raw(bytes), true),
+            Owned::Static(bytes) => (bytes, false),
+        };
+        let owner = if boxed { Owner::Boxed(raw) } else { Owner::Static };
+        let first = raw.cast::<u8>();
+        // Align down to a page, so that offsets and addresses are aligned alike.
+        let skip = first.addr() % OS_PAGE;
+        let lo = skip.div_ceil(GRANULE).max(1);
+        let hi = (skip + raw.len()) / GRANULE;
+        let memory = Self::new(
+            first.wrapping_sub(skip),
+            u32::try_from(lo).ok()?,
+            u32::try_from(hi).unwrap_or(0),
+            owner,
+        );
+        // Dropping it gives a boxed buffer back.
+        (memory.lo < memory.hi).then_some(memory)
+    }
+
+    fn new(base: *mut u8, lo: u32, hi: u32, owner: Owner) -> Self {
+        Self {
+            base,
+            lo,
+            hi,
+            owner,
+            #[cfg(loom)]
+            shadow: shadow::Shadow::default(),
+        }
+    }
+
+    /// The usable granules, first and one past the last.
+    pub(crate) fn bounds(&self) -> (u32, u32) {
+        (self.lo, self.hi)
+    }
+
+    /// Granule 0, for a reader that adds an offset of its own.
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.base
+    }
+
+    /// The first byte of the block at `offset`.
+    #[inline]
+    pub(crate) fn block(&self, offset: u32) -> NonNull<u8> {
+        self.check(offset, GRANULE);
+        NonNull::new(self.base.wrapping_add(offset as usize * GRANULE))
+            .expect("a granule of the buffer is not null")
+    }
+
+    #[inline]
+    fn check(&self, offset: u32, bytes: usize) {
+        let end = offset as u64 * GRANULE as u64 + bytes as u64;
+        assert!(
+            offset >= self.lo && end <= self.hi as u64 * GRANULE as u64,
+            "granule {offset} is outside {}..{}",
+            self.lo,
+            self.hi,
+        );
+    }
+
+    /// Reads the `index`-th 32-bit word of the granule.
+    #[inline]
+    pub(crate) fn word(&self, offset: u32, index: usize) -> u32 {
+        self.check(offset, GRANULE);
+        debug_assert!(index < 4);
+        let at = self.base.wrapping_add(offset as usize * GRANULE + index * 4).cast::<u32>();
+        // SAFETY: inside the buffer (checked), aligned, written before by `set_word` under the same lock.
+        unsafe { at.read() }
+    }
+
+    /// Writes the `index`-th 32-bit word of the granule.
+    #[inline]
+    pub(crate) fn set_word(&self, offset: u32, index: usize, value: u32) {
+        self.check(offset, GRANULE);
+        debug_assert!(index < 4);
+        let at = self.base.wrapping_add(offset as usize * GRANULE + index * 4).cast::<u32>();
+        // SAFETY: inside the buffer (checked) and aligned; the granule belongs to the caller's space.
+        unsafe { at.write(value) }
+    }
+
+    /// The header word at `index` (in words of 8 bytes from granule 0).
+    #[inline]
+    pub(crate) fn header(&self, index: u64) -> &AtomicU64 {
+        self.check((index / 2) as u32, GRANULE);
+        #[cfg(loom)]
+        {
+            self.shadow.header(index)
+        }
+        #[cfg(not(loom))]
+        {
+            let at = self.base.wrapping_add(index as usize * 8).cast::<AtomicU64>();
+            // SAFETY: inside the buffer (checked), aligned, and a header place is accessed as an atomic
+            // only, from the moment its slab or chunk is made until it is given back under the lock.
+            unsafe { &*at }
+        }
+    }
+
+    /// Fills the bytes of a block with zeroes, from its `from`-th byte on.
+    ///
+    /// # Safety
+    /// The caller has exclusive access to the block, which holds at least `to` bytes.
+    pub(crate) unsafe fn zero(&self, offset: u32, from: usize, to: usize) {
+        self.check(offset, to);
+        self.track_write(offset);
+        // SAFETY: inside the buffer (checked), exclusive by the caller.
+        unsafe { self.base.add(offset as usize * GRANULE + from).write_bytes(0, to - from) };
+    }
+
+    /// Copies `bytes` from one block to another place; the two may overlap.
+    ///
+    /// # Safety
+    /// The caller has exclusive access to both places.
+    pub(crate) unsafe fn copy(&self, from: u32, to: u32, bytes: usize) {
+        self.check(from, bytes);
+        self.check(to, bytes);
+        self.track_write(from);
+        self.track_write(to);
+        let source = self.base.wrapping_add(from as usize * GRANULE);
+        let target = self.base.wrapping_add(to as usize * GRANULE);
+        // SAFETY: both ranges are inside the buffer (checked) and exclusive by the caller; `copy` allows
+        // them to overlap.
+        unsafe { core::ptr::copy(source, target, bytes) };
+    }
+
+    /// Whether whole pages can be given back to the operating system.
+    pub(crate) fn can_release(&self) -> bool {
+        can_release() && matches!(self.owner, Owner::Mapped(_))
+    }
+
+    /// Gives whole pages of the operating system back. False when the system refuses.
+    ///
+    /// # Safety
+    /// Nobody needs the bytes of these pages, and the caller holds the lock of the space they are in.
+    pub(crate) unsafe fn release(&self, page: usize, pages: usize) -> bool {
+        debug_assert!(self.can_release());
+        self.check((page * (OS_PAGE / GRANULE)) as u32, pages * OS_PAGE);
+        // SAFETY: a page-aligned range of the mapping; the rest is the caller's duty.
+        unsafe { release(self.base.wrapping_add(page * OS_PAGE), pages * OS_PAGE) }
+    }
+
+    /// Resident bytes of the buffer, where the system tells.
+    pub(crate) fn resident(&self) -> Option<usize> {
+        match &self.owner {
+            Owner::Mapped(mapping) => resident(mapping, self.hi as usize * GRANULE),
+            Owner::Boxed(_) | Owner::Static => None,
+        }
+    }
+
+    /// Tells the model checker that the block's bytes are read here.
+    #[inline(always)]
+    pub(crate) fn track_read(&self, offset: u32) {
+        #[cfg(loom)]
+        self.shadow.read(offset);
+        let _ = offset;
+    }
+
+    /// Tells the model checker that the block's bytes are written, or given up, here.
+    #[inline(always)]
+    pub(crate) fn track_write(&self, offset: u32) {
+        #[cfg(loom)]
+        self.shadow.write(offset);
+        let _ = offset;
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Owner::Boxed(raw) = self.owner {
+            // SAFETY: the pointer came from `Box::into_raw` in `over`, and nothing uses the buffer now.
+            drop(unsafe { Box::from_raw(raw) });
+        }
+    }
+}
+
+/// What the model checker sees of the buffer: a tracked cell for each block's bytes, and an atomic for
+/// each header word. Both are made when first touched.
+#[cfg(loom)]
+mod shadow {
+    use crate::sync::atomic::AtomicU64;
+    use loom::cell::UnsafeCell;
+    use std::collections::HashMap;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Debug, Default)]
+    pub(super) struct Shadow {
+        // Invariant: entries are never removed, so a box lives as long as the buffer.
+        headers: Mutex<HashMap<u64, Box<AtomicU64>>>,
+        blocks: Mutex<HashMap<u32, Arc<UnsafeCell<()>>>>,
+    }
+
+    impl Shadow {
+        pub(super) fn header(&self, index: u64) -> &AtomicU64 {
+            let mut headers = self.headers.lock().expect("no panic under this lock");
+            let word: *const AtomicU64 =
+                &**headers.entry(index).or_insert_with(|| Box::new(AtomicU64::new(0)));
+            // SAFETY: the box is never removed or replaced before `self` is dropped.
+            unsafe { &*word }
+        }
+
+        fn block(&self, offset: u32) -> Arc<UnsafeCell<()>> {
+            let mut blocks = self.blocks.lock().expect("no panic under this lock");
+            blocks.entry(offset).or_insert_with(|| Arc::new(UnsafeCell::new(()))).clone()
+        }
+
+        pub(super) fn read(&self, offset: u32) {
+            self.block(offset).with(|_| ());
+        }
+
+        pub(super) fn write(&self, offset: u32) {
+            self.block(offset).with_mut(|_| ());
+        }
+    }
+}

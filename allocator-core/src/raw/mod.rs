@@ -1,0 +1,17 @@
+//! Raw memory: the buffer, its in-band words, and what is asked of the operating system.
+//!
+//! Nothing here knows the protocol. Offsets are in granules of 16 bytes from the base of the buffer;
+//! granule 0 is never handed out, so 0 can stand for "none".
+
+#![allow(unsafe_code)]
+
+pub(crate) mod memory;
+pub(crate) mod os;
+pub(crate) mod words;
+
+pub use memory::Buffer;
+pub(crate) use memory::Memory;
+pub(crate) use words::WordArray;
+
+/// Bytes of a granule.
+pub(crate) const GRANULE: usize = 16;

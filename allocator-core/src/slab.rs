@@ -1,0 +1,325 @@
+//! [`Slabs`]: the slabs of one stripe, pages divided into cells of one size class.
+//!
+//! A slab's page starts with the header words of its cells (`size_class.rs`), then the cells follow. The
+//! header of a free cell names the next free cell, so freeing touches no object memory.
+//!
+//! Everything here runs under the stripe's lock.
+
+use crate::block::Owner;
+use crate::chunk::{self, Kind};
+use crate::pages::{Label, PageMap};
+use crate::placement::Run;
+use crate::raw::Memory;
+use crate::size_class::{CLASSES, Classes, Geometry};
+use crate::sync::atomic::Ordering;
+
+/// "No cell", and "on no list".
+const NONE: u32 = u32::MAX;
+
+/// One slab.
+#[derive(Clone, Debug)]
+pub(crate) struct Slab {
+    /// First granule of its page.
+    pub(crate) page: u32,
+    pub(crate) class: u8,
+    /// Cells in use.
+    pub(crate) used: u32,
+    /// Cells below this one were handed out at least once; only their headers mean anything.
+    pub(crate) fresh: u32,
+    /// First cell of the free list.
+    free: u32,
+    /// Place in the list of its class's partial slabs.
+    listed: u32,
+    /// A mover empties it: no new blocks.
+    closed: bool,
+}
+
+/// What freeing a cell left behind.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Freed {
+    /// Other cells of the slab are in use, or the slab is kept for the next blocks of its class.
+    Kept,
+    /// The page is empty: the caller gives it to the centre.
+    Page(Run),
+}
+
+/// The slabs of one stripe.
+#[derive(Debug)]
+pub(crate) struct Slabs {
+    stripe: u8,
+    slabs: Vec<Slab>,
+    /// Numbers in `slabs` that stand for no slab.
+    vacant: Vec<u32>,
+    /// Slabs with a free cell, by class; the last one is filled first.
+    partial: [Vec<u32>; CLASSES],
+}
+
+impl Slabs {
+    pub(crate) fn new(stripe: u8) -> Self {
+        const EMPTY: Vec<u32> = Vec::new();
+        Self { stripe, slabs: Vec::new(), vacant: Vec::new(), partial: [EMPTY; CLASSES] }
+    }
+
+    /// The slab of a label that was read under the lock.
+    pub(crate) fn slab(&self, number: u32) -> &Slab {
+        &self.slabs[number as usize]
+    }
+
+    /// The slabs that hold a page, with their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Slab)> {
+        (0..).zip(&self.slabs).filter(|(_, slab)| slab.page != 0)
+    }
+
+    /// Takes a cell of `class` for a block of `owner`; gives the block's offset. `None` when every slab of
+    /// the class is full. O(1).
+    pub(crate) fn allocate(
+        &mut self,
+        memory: &Memory,
+        classes: &Classes,
+        class: usize,
+        owner: Owner,
+    ) -> Option<u32> {
+        let number = *self.partial[class].last()?;
+        Some(self.take_cell(memory, classes.geometry(class), number, owner))
+    }
+
+    /// Takes a cell of the slab `number`, which has a free one.
+    pub(crate) fn take_cell(
+        &mut self,
+        memory: &Memory,
+        geometry: &Geometry,
+        number: u32,
+        owner: Owner,
+    ) -> u32 {
+        let slab = &mut self.slabs[number as usize];
+        let cell = if slab.free == NONE {
+            slab.fresh += 1;
+            slab.fresh - 1
+        } else {
+            slab.free
+        };
+        debug_assert!(cell < geometry.cells, "slab {number} is full");
+        let header = memory.header(geometry.header_index(slab.page, cell));
+        if slab.free != NONE {
+            // Relaxed: headers of free cells are touched under the stripe's lock only.
+            slab.free = header.load(Ordering::Relaxed) as u32;
+        }
+        // Relaxed: published with the block's offset, by the Release of the slot word; the mover reads it
+        // under the stripe's lock.
+        header.store(owner.header(), Ordering::Relaxed);
+        slab.used += 1;
+        let offset = geometry.offset(slab.page, cell);
+        if slab.used == geometry.cells {
+            self.unlist(number);
+        }
+        offset
+    }
+
+    /// Makes the chunk `page` a slab of `class`; `open` puts it up for new blocks.
+    pub(crate) fn add_page(
+        &mut self,
+        memory: &Memory,
+        pages: &PageMap,
+        class: usize,
+        page: Run,
+        open: bool,
+    ) -> u32 {
+        chunk::init(memory, page, Kind::Slab);
+        let slab = Slab {
+            page: page.start,
+            class: class as u8,
+            used: 0,
+            fresh: 0,
+            free: NONE,
+            listed: NONE,
+            closed: !open,
+        };
+        let number = self.vacant.pop().unwrap_or(self.slabs.len() as u32);
+        if number as usize == self.slabs.len() {
+            self.slabs.push(slab);
+        } else {
+            self.slabs[number as usize] = slab;
+        }
+        if open {
+            self.list(number);
+        }
+        let label = Label::Slab { stripe: self.stripe, class: class as u8, slab: number };
+        pages.set(page.start, label);
+        number
+    }
+
+    /// Frees the cell at `offset` of the slab `number`. O(1). An empty slab is kept while it is the only one
+    /// of its class with room.
+    pub(crate) fn free(
+        &mut self,
+        memory: &Memory,
+        pages: &PageMap,
+        classes: &Classes,
+        number: u32,
+        offset: u32,
+    ) -> Freed {
+        let class = usize::from(self.slab(number).class);
+        let geometry = classes.geometry(class);
+        let slab = &mut self.slabs[number as usize];
+        let cell = geometry.cell_at(slab.page, offset);
+        debug_assert_eq!(geometry.offset(slab.page, cell), offset, "no cell starts at {offset}");
+        let header = memory.header(geometry.header_index(slab.page, cell));
+        // Relaxed: as in `take_cell`. Table 0, so the cell reads as free.
+        header.store(u64::from(slab.free), Ordering::Relaxed);
+        slab.free = cell;
+        slab.used -= 1;
+        let (empty, closed) = (slab.used == 0, slab.closed);
+        if slab.listed == NONE && !closed {
+            self.list(number);
+        }
+        if empty && (closed || self.partial[class].len() > 1) {
+            Freed::Page(self.remove_page(pages, number, geometry, memory))
+        } else {
+            Freed::Kept
+        }
+    }
+
+    /// Gives up an empty slab; its page is the caller's.
+    fn remove_page(
+        &mut self,
+        pages: &PageMap,
+        number: u32,
+        geometry: &Geometry,
+        memory: &Memory,
+    ) -> Run {
+        self.unlist(number);
+        let page = Run { start: self.slabs[number as usize].page, len: pages.page() };
+        debug_assert_eq!(self.slabs[number as usize].used, 0);
+        debug_assert!(chunk::at(memory, page.start).is_some() && geometry.cells > 0);
+        self.slabs[number as usize].page = 0;
+        self.vacant.push(number);
+        pages.set(page.start, Label::Central);
+        page
+    }
+
+    /// Gives up all empty slabs that were kept. O(classes + slabs with room).
+    pub(crate) fn drain_empty(
+        &mut self,
+        memory: &Memory,
+        pages: &PageMap,
+        classes: &Classes,
+    ) -> Vec<Run> {
+        let mut drained = Vec::new();
+        for class in 0..CLASSES {
+            let empty = |number: &u32| self.slab(*number).used == 0;
+            let numbers: Vec<u32> = self.partial[class].iter().copied().filter(empty).collect();
+            for number in numbers {
+                drained.push(self.remove_page(pages, number, classes.geometry(class), memory));
+            }
+        }
+        drained
+    }
+
+    /// Closes a slab to new blocks while it is emptied.
+    pub(crate) fn close(&mut self, number: u32) {
+        self.slabs[number as usize].closed = true;
+        self.unlist(number);
+    }
+
+    /// Opens a closed slab again; gives its page where it is empty by now.
+    pub(crate) fn reopen(
+        &mut self,
+        memory: &Memory,
+        pages: &PageMap,
+        geometry: &Geometry,
+        number: u32,
+    ) -> Option<Run> {
+        let slab = &mut self.slabs[number as usize];
+        slab.closed = false;
+        if slab.used == 0 {
+            return Some(self.remove_page(pages, number, geometry, memory));
+        }
+        if slab.used < geometry.cells && slab.listed == NONE {
+            self.list(number);
+        }
+        None
+    }
+
+    /// Whether a slab has a free cell.
+    pub(crate) fn has_room(&self, number: u32, geometry: &Geometry) -> bool {
+        self.slab(number).used < geometry.cells
+    }
+
+    /// Whether a slab is being emptied, or filled by a mover.
+    pub(crate) fn is_closed(&self, number: u32) -> bool {
+        self.slab(number).closed
+    }
+
+    fn list(&mut self, number: u32) {
+        let slab = &mut self.slabs[number as usize];
+        let partial = &mut self.partial[usize::from(slab.class)];
+        slab.listed = partial.len() as u32;
+        partial.push(number);
+    }
+
+    fn unlist(&mut self, number: u32) {
+        let slab = &mut self.slabs[number as usize];
+        let spot = core::mem::replace(&mut slab.listed, NONE);
+        if spot == NONE {
+            return;
+        }
+        let partial = &mut self.partial[usize::from(slab.class)];
+        partial.swap_remove(spot as usize);
+        if let Some(moved) = partial.get(spot as usize) {
+            self.slabs[*moved as usize].listed = spot;
+        }
+    }
+
+    /// The owners of the blocks in a slab, in address order, with their offsets.
+    pub(crate) fn blocks(
+        &self,
+        memory: &Memory,
+        geometry: &Geometry,
+        number: u32,
+    ) -> Vec<(u32, Owner)> {
+        let slab = self.slab(number);
+        (0..slab.fresh)
+            .filter_map(|cell| {
+                let header = memory.header(geometry.header_index(slab.page, cell));
+                // Relaxed: owners of cells change under the stripe's lock only.
+                let owner = Owner::of(header.load(Ordering::Relaxed))?;
+                Some((geometry.offset(slab.page, cell), owner))
+            })
+            .collect()
+    }
+
+    /// Checks counts, free lists and labels of every slab.
+    pub(crate) fn check(
+        &self,
+        memory: &Memory,
+        pages: &PageMap,
+        classes: &Classes,
+    ) -> Result<(), String> {
+        for (number, slab) in self.iter() {
+            let geometry = classes.geometry(usize::from(slab.class));
+            let blocks = self.blocks(memory, geometry, number).len() as u32;
+            let mut free = 0;
+            let mut cell = slab.free;
+            while cell != NONE && free <= geometry.cells {
+                let header = memory.header(geometry.header_index(slab.page, cell));
+                // Relaxed: as in `take_cell`.
+                cell = header.load(Ordering::Relaxed) as u32;
+                free += 1;
+            }
+            if blocks != slab.used || free != slab.fresh - slab.used || slab.fresh > geometry.cells
+            {
+                return Err(format!("{slab:?} holds {blocks} blocks and {free} free cells"));
+            }
+            let label = Label::Slab { stripe: self.stripe, class: slab.class, slab: number };
+            if pages.label(slab.page) != label {
+                return Err(format!("the page of {slab:?} is labelled {:?}", pages.label(slab.page)));
+            }
+            let listed = slab.listed != NONE;
+            if listed != (slab.used < geometry.cells && !slab.closed) {
+                return Err(format!("{slab:?} is on the wrong list"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! [`Stats`]: the counters of a heap at one moment.
+
+use crate::heap::{Heap, Inner};
+use crate::raw::GRANULE;
+use crate::size_class::granules;
+use crate::store::Store;
+use crate::stripe::Stripe;
+
+/// The counters of a heap at one moment. Sizes are in bytes.
+///
+/// ```
+/// # use allocator_core::Heap;
+/// let heap = Heap::builder().capacity(1 << 20).build()?;
+/// heap.allocate_bytes(&[1; 1000])?;
+/// let stats = heap.stats();
+/// assert_eq!(stats.live_blocks, 1);
+/// assert!(stats.largest_free <= stats.free_bytes);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// What the heap was built for.
+    pub capacity: usize,
+    /// Objects and raw blocks that are alive.
+    pub live_blocks: usize,
+    /// Bytes of blocks in use, rounded as they were placed; retired ones included, headers not.
+    pub live_bytes: usize,
+    /// Bytes in which blocks could be placed, in whatever pieces.
+    pub free_bytes: usize,
+    /// The largest block that could be placed without moving anything.
+    pub largest_free: usize,
+    /// Bytes of the buffer's pages that were used and not given back to the system since.
+    pub committed: usize,
+    /// Bytes of the buffer that are resident, where the system tells. Asking costs a system call and a look
+    /// at each page.
+    pub resident: Option<usize>,
+    /// Retired objects whose blocks are not free yet.
+    pub pending_blocks: usize,
+    /// Bytes of these.
+    pub pending_bytes: usize,
+    /// Slots without generations left, retired for good.
+    pub retired_slots: usize,
+    /// Typed pools of the heap.
+    pub pools: usize,
+    /// Each stripe's share.
+    pub stripes: Vec<StripeStats>,
+}
+
+/// What one stripe holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct StripeStats {
+    /// Pages that the stripe holds.
+    pub pages: usize,
+    /// Bytes of blocks in use in them.
+    pub live_bytes: usize,
+    /// Bytes in which the stripe can place blocks.
+    pub free_bytes: usize,
+}
+
+impl Stats {
+    /// The share of the free memory that the largest free block leaves out: 0 when all free memory is one
+    /// run, towards 1 as it falls to pieces.
+    pub fn fragmentation(&self) -> f64 {
+        fragmentation(self.largest_free, self.free_bytes)
+    }
+}
+
+pub(crate) fn fragmentation(largest: usize, free: usize) -> f64 {
+    if free == 0 { 0.0 } else { 1.0 - largest.min(free) as f64 / free as f64 }
+}
+
+/// The free and used space of a store.
+#[derive(Debug, Default)]
+pub(crate) struct SpaceStats {
+    pub(crate) free_bytes: usize,
+    pub(crate) largest_free: usize,
+    pub(crate) committed: usize,
+    pub(crate) stripes: Vec<StripeStats>,
+    held_granules: u64,
+    central_free: u64,
+}
+
+impl SpaceStats {
+    pub(crate) fn fragmentation(&self) -> f64 {
+        fragmentation(self.largest_free, self.free_bytes)
+    }
+}
+
+/// Bytes of the largest block in a free run.
+fn block_bytes(run: u32) -> usize {
+    run.saturating_sub(crate::chunk::HEADER) as usize * GRANULE
+}
+
+/// Sums up the store, one lock at a time. O(slabs).
+pub(crate) fn space(store: &Store) -> SpaceStats {
+    let mut sum = SpaceStats::default();
+    for number in 0..store.stripes() {
+        let mut stripe = store.stripe(number);
+        let share = match &mut *stripe {
+            Stripe::Slabs(slabs) => {
+                let mut share = StripeStats::default();
+                for (_, slab) in slabs.iter() {
+                    let geometry = store.shared.classes.geometry(usize::from(slab.class));
+                    let cell = granules(usize::from(slab.class)) as usize * GRANULE;
+                    share.pages += 1;
+                    share.live_bytes += slab.used as usize * cell;
+                    share.free_bytes += (geometry.cells - slab.used) as usize * cell;
+                    if slab.used < geometry.cells {
+                        sum.largest_free = sum.largest_free.max(cell);
+                    }
+                }
+                share
+            }
+            Stripe::Segments(segments) => {
+                let pages = segments.pages().count();
+                let free = segments.free() as usize * GRANULE;
+                let page = store.shared.pages.page() as usize * GRANULE;
+                let largest = block_bytes(segments.largest(store.memory()));
+                sum.largest_free = sum.largest_free.max(largest);
+                StripeStats { pages, live_bytes: pages * page - free, free_bytes: free }
+            }
+        };
+        sum.held_granules += share.pages as u64 * u64::from(store.shared.pages.page());
+        sum.free_bytes += share.free_bytes;
+        sum.stripes.push(share);
+    }
+    let central = store.central();
+    sum.central_free = central.space.free();
+    sum.free_bytes += sum.central_free as usize * GRANULE;
+    sum.largest_free = sum.largest_free.max(block_bytes(central.space.largest(store.memory())));
+    sum.committed = central.committed();
+    sum
+}
+
+impl Heap {
+    /// The counters of the heap. Exact while nothing else goes on. O(slabs and slots), one lock at a time.
+    pub fn stats(&self) -> Stats {
+        stats(self.inner())
+    }
+}
+
+fn stats(inner: &Inner) -> Stats {
+    let space = space(&inner.store);
+    let (lo, hi) = inner.store.memory().bounds();
+    let used = u64::from(hi - lo).saturating_sub(space.held_granules + space.central_free);
+    let in_stripes: usize = space.stripes.iter().map(|stripe| stripe.live_bytes).sum();
+    let tables = inner.tables.all();
+    let pending = tables.iter().map(|table| table.pending());
+    let (pending_blocks, pending_bytes) = pending.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    Stats {
+        capacity: inner.capacity,
+        live_blocks: tables.iter().map(|table| table.live()).sum(),
+        live_bytes: used as usize * GRANULE + in_stripes,
+        free_bytes: space.free_bytes,
+        largest_free: space.largest_free,
+        committed: space.committed,
+        resident: inner.store.memory().resident(),
+        pending_blocks,
+        pending_bytes,
+        retired_slots: tables.iter().map(|table| table.exhausted()).sum(),
+        pools: tables.len() - 1,
+        stripes: space.stripes,
+    }
+}

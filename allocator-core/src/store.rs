@@ -1,0 +1,242 @@
+//! [`Store`]: where blocks are. Stripes in front, the centre behind; no handles yet.
+
+use crate::block::Owner;
+use crate::central::Central;
+use crate::chunk;
+use crate::pages::{Label, PageMap};
+use crate::placement::{AnyPlacement, FirstFit, Need, Run, Tlsf};
+use crate::policy::Policy;
+use crate::raw::{GRANULE, Memory};
+use crate::segment::Segments;
+use crate::size_class::{Classes, granules};
+use crate::slab::Slabs;
+use crate::space::End;
+use crate::stripe::{Request, Shared, Stripe, home};
+use crate::sync::atomic::AtomicU64;
+use crate::sync::{Mutex, MutexGuard};
+use core::alloc::Layout;
+use core::num::NonZeroUsize;
+use crossbeam_utils::CachePadded;
+
+/// Where the blocks of a heap are.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) shared: Shared,
+    stripes: Box<[CachePadded<Mutex<Stripe>>]>,
+    central: CachePadded<Mutex<Central>>,
+}
+
+impl Store {
+    /// A store over `memory`. With no stripes every block comes from the centre.
+    pub(crate) fn new(memory: Memory, policy: Policy, stripes: usize, page_shift: u32) -> Self {
+        let (_, granules) = memory.bounds();
+        let pages = PageMap::new(granules, page_shift);
+        let classes = Classes::new(pages.page());
+        let placement = || match policy {
+            Policy::SizeClass => AnyPlacement::Tlsf(Tlsf::new()),
+            Policy::FirstFit => AnyPlacement::FirstFit(FirstFit::new(granules, pages.page())),
+        };
+        let stripe = |number: usize| match policy {
+            Policy::SizeClass => Stripe::Slabs(Slabs::new(number as u8)),
+            Policy::FirstFit => {
+                Stripe::Segments(Segments::new(number as u8, granules, placement()))
+            }
+        };
+        let stripes =
+            (0..stripes).map(|number| CachePadded::new(Mutex::new(stripe(number)))).collect();
+        let central = CachePadded::new(Mutex::new(Central::new(&memory, placement())));
+        Self { shared: Shared { memory, pages, classes }, stripes, central }
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.shared.memory
+    }
+
+    /// What a layout asks of the store; `None` when no heap could hold it.
+    pub(crate) fn request(&self, layout: Layout) -> Option<Request> {
+        let needed = layout.size().div_ceil(GRANULE).max(1);
+        let align = layout.align().div_ceil(GRANULE) as u32;
+        let needed = u32::try_from(needed).ok()?;
+        let len = needed.checked_add(chunk::HEADER)?;
+        let class = self.shared.classes.class_for(needed, align);
+        Some(Request { granules: needed, need: Need { len, align, skew: chunk::HEADER }, class })
+    }
+
+    /// Finds room without waiting for anything but locks: in the home stripe, in a new page for it, in the
+    /// other stripes, in the centre. Gives the block's offset; its header names `owner`.
+    pub(crate) fn allocate(&self, request: &Request, owner: Owner) -> Option<u32> {
+        if let Some(count) = NonZeroUsize::new(self.stripes.len()) {
+            let home = home(count);
+            let mut stripe = self.stripes[home].lock();
+            if stripe.holds(&self.shared, request) {
+                if let found @ Some(_) = stripe.allocate(&self.shared, request, owner) {
+                    return found;
+                }
+                if stripe.add_page(&self.shared, &mut self.central.lock(), request) {
+                    return stripe.allocate(&self.shared, request, owner);
+                }
+                drop(stripe);
+                for turn in 1..self.stripes.len() {
+                    let mut stripe = self.stripes[(home + turn) % count].lock();
+                    if let found @ Some(_) = stripe.allocate(&self.shared, request, owner) {
+                        return found;
+                    }
+                }
+            }
+        }
+        self.allocate_central(request, owner)
+    }
+
+    /// Finds room in the centre, for a block with a chunk of its own.
+    pub(crate) fn allocate_central(&self, request: &Request, owner: Owner) -> Option<u32> {
+        let mut central = self.central.lock();
+        let taken = central.allocate(self.memory(), request.need, End::Low)?;
+        Some(chunk::init_block(self.memory(), taken, owner))
+    }
+
+    /// Frees the block at `offset`, which nobody can see any more. One stripe's lock or the centre's; both
+    /// where a page becomes empty.
+    pub(crate) fn free(&self, offset: u32) {
+        // The block's bytes are given up: whoever gets them next writes.
+        self.memory().track_write(offset);
+        self.with_block(offset, |label, stripe| match stripe {
+            Some(stripe) => {
+                let page = stripe.free(&self.shared, label, offset);
+                if let Some(page) = page {
+                    self.central.lock().release(self.memory(), page);
+                }
+            }
+            None => {
+                let mut central = self.central.lock();
+                central.release(self.memory(), chunk::of_block(self.memory(), offset));
+            }
+        });
+    }
+
+    /// Runs `f` with the label of the page of a block in use, and the stripe that holds the page, locked.
+    fn with_block<R>(&self, offset: u32, f: impl Fn(Label, Option<&mut Stripe>) -> R) -> R {
+        loop {
+            let label = self.shared.pages.label(offset);
+            // A block of the centre keeps its page in the centre while it is there.
+            let Some(number) = label.stripe() else { return f(label, None) };
+            let mut stripe = self.stripes[number].lock();
+            // The page may have changed hands before we had the lock, though not twice to the same
+            // label: a block that is in use stays in its slab, and segments only go to the centre.
+            if self.shared.pages.label(offset) == label {
+                return f(label, Some(&mut stripe));
+            }
+        }
+    }
+
+    /// The header word of the block at `offset`.
+    ///
+    /// The block must not go away meanwhile: the caller is inside a read-side section and found it through
+    /// its slot, holds it, or owns it.
+    #[inline]
+    pub(crate) fn header(&self, offset: u32) -> &AtomicU64 {
+        let pages = &self.shared.pages;
+        let index = match pages.label(offset) {
+            Label::Slab { class, .. } => {
+                let geometry = self.shared.classes.geometry(usize::from(class));
+                let page = pages.start(offset);
+                geometry.header_index(page, geometry.cell_at(page, offset))
+            }
+            Label::Central | Label::Segment { .. } => chunk::header_index(offset),
+        };
+        self.memory().header(index)
+    }
+
+    /// Bytes that the block at `offset` has room for. Takes the lock that the block is under.
+    pub(crate) fn room(&self, offset: u32) -> usize {
+        let in_chunk = || chunk::of_block(self.memory(), offset).len - chunk::HEADER;
+        let granules = self.with_block(offset, |label, stripe| match (label, stripe) {
+            (Label::Slab { class, .. }, _) => granules(usize::from(class)),
+            (_, Some(_)) => in_chunk(),
+            (_, None) => {
+                let _central = self.central.lock();
+                in_chunk()
+            }
+        });
+        granules as usize * GRANULE
+    }
+
+    /// Makes the block at `offset`, which the caller owns alone, fit `request` without moving it; false
+    /// where that cannot be done. A block with a chunk of its own gives back what it no longer needs.
+    pub(crate) fn resize_in_place(&self, offset: u32, request: &Request) -> bool {
+        let memory = self.memory();
+        self.with_block(offset, |label, stripe| match (label, stripe) {
+            (Label::Slab { class, .. }, _) => {
+                request.class.is_some_and(|wanted| wanted <= usize::from(class))
+            }
+            (_, Some(Stripe::Segments(segments))) => {
+                let chunk = chunk::of_block(memory, offset);
+                match cut(memory, chunk, request.need.len) {
+                    Cut::Longer => segments.grow(memory, chunk, request.need.len),
+                    Cut::Same => true,
+                    Cut::Shorter(rest) => {
+                        segments.release(memory, rest);
+                        true
+                    }
+                }
+            }
+            _ => {
+                let mut central = self.central.lock();
+                let chunk = chunk::of_block(memory, offset);
+                match cut(memory, chunk, request.need.len) {
+                    Cut::Longer => central.grow(memory, chunk, request.need.len),
+                    Cut::Same => true,
+                    Cut::Shorter(rest) => {
+                        central.release(memory, rest);
+                        true
+                    }
+                }
+            }
+        })
+    }
+
+    /// Gives the centre all that stripes hold without need: empty slabs, and the free parts of segments. Then
+    /// contiguous free memory is contiguous for the centre too, whatever the stripes.
+    pub(crate) fn drain(&self) {
+        for stripe in &self.stripes {
+            let mut stripe = stripe.lock();
+            let mut central = self.central.lock();
+            for run in stripe.drain(&self.shared) {
+                central.release(self.memory(), run);
+            }
+        }
+    }
+
+    /// Locks the centre.
+    pub(crate) fn central(&self) -> MutexGuard<'_, Central> {
+        self.central.lock()
+    }
+
+    /// Locks a stripe.
+    pub(crate) fn stripe(&self, number: usize) -> MutexGuard<'_, Stripe> {
+        self.stripes[number].lock()
+    }
+
+    /// Number of stripes.
+    pub(crate) fn stripes(&self) -> usize {
+        self.stripes.len()
+    }
+}
+
+/// How a chunk compares with the length that is wanted.
+enum Cut {
+    Longer,
+    Same,
+    /// Was cut; this run is left over.
+    Shorter(Run),
+}
+
+fn cut(memory: &Memory, chunk: Run, len: u32) -> Cut {
+    match len.cmp(&chunk.len) {
+        core::cmp::Ordering::Greater => Cut::Longer,
+        core::cmp::Ordering::Equal => Cut::Same,
+        core::cmp::Ordering::Less => {
+            chunk::set_len(memory, chunk.start, len);
+            Cut::Shorter(Run { start: chunk.start + len, len: chunk.len - len })
+        }
+    }
+}

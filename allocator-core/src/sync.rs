@@ -1,0 +1,183 @@
+//! The only door to atomics, locks, cells and thread-locals: `std` and `parking_lot` in a real build,
+//! loom in a model build (`--cfg loom`).
+//!
+//! The loom half closes two blind spots of the checker. Both add a *Relaxed* read-modify-write on an
+//! atomic that nothing else writes, which adds scheduling points but no happens-before edge:
+//! * after a thread loads an atomic, loom does not explore what others do between that load and the
+//!   thread's next read-modify-write of it; so every access of an [`AtomicU64`] first touches a shadow;
+//! * loom's fences are no scheduling points; so each fence first touches one global atomic.
+
+#[cfg(not(loom))]
+mod imp {
+    pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
+    pub(crate) use std::sync::Arc;
+    pub(crate) mod atomic {
+        pub(crate) use std::sync::atomic::{
+            AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence,
+        };
+
+        /// The light half of an asymmetric fence: keeps the compiler from reordering.
+        #[inline(always)]
+        pub(crate) fn light_barrier() {
+            std::sync::atomic::compiler_fence(Ordering::SeqCst);
+        }
+    }
+
+    /// Back-off for a wait that ends soon: spin a little, then yield the processor.
+    #[derive(Debug, Default)]
+    pub(crate) struct Backoff(u32);
+
+    impl Backoff {
+        /// Waits one step.
+        #[inline]
+        pub(crate) fn step(&mut self) {
+            self.0 += 1;
+            if self.0 < 64 { std::hint::spin_loop() } else { std::thread::yield_now() }
+        }
+    }
+
+    /// A thread-local with a constant start value and no destructor.
+    macro_rules! local {
+        ($(#[$doc:meta])* static $name:ident: $t:ty = $init:expr) => {
+            std::thread_local! { $(#[$doc])* static $name: $t = const { $init } }
+        };
+    }
+    pub(crate) use local;
+}
+
+#[cfg(loom)]
+mod imp {
+    pub(crate) use std::sync::Arc;
+    pub(crate) mod atomic {
+        pub(crate) use loom::sync::atomic::{
+            AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering,
+        };
+
+        loom::lazy_static! {
+            static ref FENCES: AtomicUsize = AtomicUsize::new(0);
+        }
+
+        /// A fence that is a scheduling point of its own.
+        pub(crate) fn fence(order: Ordering) {
+            // Relaxed: see the module documentation; it must not order anything.
+            FENCES.fetch_add(0, Ordering::Relaxed);
+            loom::sync::atomic::fence(order);
+        }
+
+        /// A model is never asymmetric (`membarrier::register` fails there); full, to be safe.
+        pub(crate) fn light_barrier() {
+            fence(Ordering::SeqCst);
+        }
+
+        /// An `AtomicU64` whose every access is a scheduling point for all others.
+        #[derive(Debug)]
+        pub(crate) struct AtomicU64 {
+            shadow: AtomicUsize,
+            value: loom::sync::atomic::AtomicU64,
+        }
+
+        impl AtomicU64 {
+            pub(crate) fn new(value: u64) -> Self {
+                Self {
+                    shadow: AtomicUsize::new(0),
+                    value: loom::sync::atomic::AtomicU64::new(value),
+                }
+            }
+            fn touch(&self) {
+                // Relaxed: see the module documentation; it must not order anything.
+                self.shadow.fetch_add(0, Ordering::Relaxed);
+            }
+            pub(crate) fn load(&self, order: Ordering) -> u64 {
+                self.touch();
+                self.value.load(order)
+            }
+            pub(crate) fn store(&self, value: u64, order: Ordering) {
+                self.touch();
+                self.value.store(value, order);
+            }
+            pub(crate) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+                self.touch();
+                self.value.fetch_add(value, order)
+            }
+            pub(crate) fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
+                self.touch();
+                self.value.fetch_sub(value, order)
+            }
+            pub(crate) fn fetch_and(&self, value: u64, order: Ordering) -> u64 {
+                self.touch();
+                self.value.fetch_and(value, order)
+            }
+            pub(crate) fn compare_exchange(
+                &self,
+                current: u64,
+                new: u64,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<u64, u64> {
+                self.touch();
+                self.value.compare_exchange(current, new, success, failure)
+            }
+        }
+    }
+
+    /// Back-off for a wait that ends soon. In a model it gives the others a turn and cuts branches
+    /// in which two threads only wait for each other's turn.
+    #[derive(Debug, Default)]
+    pub(crate) struct Backoff(u32);
+
+    impl Backoff {
+        pub(crate) fn step(&mut self) {
+            self.0 += 1;
+            if self.0 > 1 {
+                loom::skip_branch();
+            }
+            loom::thread::yield_now();
+        }
+    }
+
+    /// parking_lot's `Mutex` in loom's terms: no poisoning.
+    #[derive(Debug)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+    pub(crate) use loom::sync::MutexGuard;
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().expect("loom locks are not poisoned")
+        }
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok()
+        }
+        /// A model has no clock: waits for the lock.
+        pub(crate) fn try_lock_until(&self, _: std::time::Instant) -> Option<MutexGuard<'_, T>> {
+            Some(self.lock())
+        }
+    }
+
+    /// parking_lot's `RwLock` in loom's terms: no poisoning.
+    #[derive(Debug)]
+    pub(crate) struct RwLock<T>(loom::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::RwLock::new(value))
+        }
+        pub(crate) fn read(&self) -> loom::sync::RwLockReadGuard<'_, T> {
+            self.0.read().expect("loom locks are not poisoned")
+        }
+        pub(crate) fn write(&self) -> loom::sync::RwLockWriteGuard<'_, T> {
+            self.0.write().expect("loom locks are not poisoned")
+        }
+    }
+
+    macro_rules! local {
+        ($(#[$doc:meta])* static $name:ident: $t:ty = $init:expr) => {
+            loom::thread_local! { $(#[$doc])* static $name: $t = $init }
+        };
+    }
+    pub(crate) use local;
+}
+
+pub(crate) use imp::*;

@@ -1,0 +1,442 @@
+//! [`Table`]: what a typed pool builds on. It knows layouts and places, not types.
+
+use super::{DropFn, Effort, Retired, Slots, SlotsConfig};
+use crate::block::{self, Access, HoldOutcome};
+use crate::error::{AccessError, AllocError, AllocErrorKind};
+use crate::guard::Guard;
+use crate::handle::Handle;
+use crate::heap::{Heap, Inner};
+use crate::raw::GRANULE;
+use crate::slot::{self, Snapshot};
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use core::alloc::Layout;
+use core::fmt;
+use core::ptr::NonNull;
+
+/// What the objects of a table are.
+#[derive(Clone, Copy, Debug)]
+pub struct TableSpec {
+    /// Size and alignment of each object; any size, alignments up to 4096.
+    pub layout: Layout,
+    /// Drops an object in place; `None` for objects without `Drop`.
+    pub drop: Option<unsafe fn(*mut u8)>,
+}
+
+/// The objects of one typed pool: slots that name blocks of a shared heap.
+///
+/// This is the layer below `typed_pool::Pool`, for those who build a container of their own: it places,
+/// finds, moves and reclaims objects of one layout and leaves their type, and every rule about borrowing
+/// them, to its user. Dropping the table ends the life of its objects.
+pub struct Table {
+    heap: Heap,
+    slots: Arc<Slots>,
+    /// `slots.words` and the buffer's base again, one load away from a read. Unused in a model.
+    words: *const AtomicU64,
+    limit: u32,
+    base: *mut u8,
+}
+
+// SAFETY: the pointers lead to memory that `slots` and `heap` own and share between threads; whether the objects
+// themselves may cross threads is the duty that `Table::new` puts on its caller.
+unsafe impl Send for Table {}
+// SAFETY: as above.
+unsafe impl Sync for Table {}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    /// An empty table in `heap`.
+    ///
+    /// # Safety
+    /// 1. `spec.drop` must be safe to call once on each object that is published with
+    ///    [`Reservation::publish`], at a place of `spec.layout`, wherever its bytes were moved to.
+    /// 2. Every method of the table may run `spec.drop`: where it is given, methods are called only on
+    ///    threads that may drop the objects, and while these may be dropped.
+    ///
+    /// # Errors
+    /// [`AllocErrorKind::TooManyPools`] after 16,383 tables of a heap, or where the system has no address
+    /// space for the slots; [`AllocErrorKind::Unsupported`] for an alignment above 4096 or a size that
+    /// no heap holds.
+    pub unsafe fn new(heap: &Heap, spec: TableSpec) -> Result<Self, AllocError> {
+        let inner = heap.inner();
+        let refused = |kind| inner.refusal(kind, spec.layout.size(), spec.layout.align());
+        let request = inner
+            .request(spec.layout)
+            .ok_or_else(|| refused(AllocErrorKind::Unsupported))?;
+        let config = SlotsConfig {
+            limit: inner.slots_max(request.granules),
+            shards: inner.shards,
+            request: Some(request),
+            bytes: spec.layout.size(),
+            drop: spec.drop.map(|drop| drop as DropFn),
+        };
+        let slots = inner
+            .tables
+            .create(inner.next_salt(), config)
+            .ok_or_else(|| refused(AllocErrorKind::TooManyPools))?;
+        #[cfg(not(loom))]
+        let words = slots.words.as_ptr();
+        #[cfg(loom)]
+        let words = core::ptr::null();
+        let (limit, base) = (slots.limit, inner.store.memory().base());
+        Ok(Self { heap: heap.clone(), slots, words, limit, base })
+    }
+
+    /// The heap that the objects live in.
+    pub fn heap(&self) -> &Heap {
+        &self.heap
+    }
+
+    /// Objects in the table: exact while nobody inserts or removes. O(shards).
+    pub fn len(&self) -> usize {
+        self.slots.live()
+    }
+
+    /// Whether [`len`](Self::len) is 0.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every slot that was ever used is below this number.
+    pub fn slots_used(&self) -> u32 {
+        self.slots.used()
+    }
+
+    /// Enters a read-side section of the heap, through this table.
+    #[inline(always)]
+    pub fn enter(&self) -> TableGuard<'_> {
+        TableGuard { guard: Guard::enter(&self.heap.inner().readers), table: self }
+    }
+
+    #[inline(always)]
+    fn load(&self, index: u32) -> Option<u64> {
+        if index >= self.limit {
+            return None;
+        }
+        // Acquire: pairs with the Release in `slot::publish`, `unlock` and `change`; weaker, the offset could
+        // be followed to bytes that are not written yet.
+        #[cfg(not(loom))]
+        {
+            // SAFETY: in bounds of the array that `slots` owns.
+            let word = unsafe { self.words.add(index as usize) };
+            // SAFETY: an aligned `AtomicU64`, alive as long as `slots`.
+            Some(unsafe { &*word }.load(Ordering::Acquire))
+        }
+        #[cfg(loom)]
+        {
+            let _ = self.words;
+            Some(self.slots.words.get(index).load(Ordering::Acquire))
+        }
+    }
+
+    /// Whether `handle` names an object now. Never waits, and needs no section. O(1).
+    #[inline]
+    pub fn contains<T: ?Sized>(&self, handle: Handle<T>) -> bool {
+        self.load(handle.index()).is_some_and(|seen| slot::names_object(seen, handle))
+    }
+
+    /// Takes a slot and a block for a new object. One shard's lock and one stripe's; where the heap is full
+    /// it first reclaims retired objects, which runs their `Drop`.
+    ///
+    /// # Errors
+    /// Out of memory or slots; nothing has changed.
+    pub fn reserve(&self) -> Result<Reservation<'_>, AllocError> {
+        let inner = self.heap.inner();
+        let (slot, generation) = inner.take_slot(&self.slots)?;
+        let request = self.slots.request.as_ref().expect("a typed table has a request");
+        match inner.place(&self.slots, slot, request, self.slots.bytes) {
+            Ok(offset) => Ok(Reservation { table: self, slot, generation, offset }),
+            Err(error) => {
+                self.slots.return_slot(slot, generation);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a block to replace the object of `handle` with.
+    ///
+    /// # Errors
+    /// Out of memory; nothing has changed.
+    pub fn reserve_replacement<T: ?Sized>(
+        &self,
+        handle: Handle<T>,
+    ) -> Result<Replacement<'_>, AllocError> {
+        let inner = self.heap.inner();
+        let slot = handle.index().min(self.limit - 1);
+        let request = self.slots.request.as_ref().expect("a typed table has a request");
+        let offset = inner.place(&self.slots, slot, request, self.slots.bytes)?;
+        Ok(Replacement { table: self, slot, offset })
+    }
+
+    /// Ends the life of the object: from now on nobody finds it, and it is dropped when no guard or pin can
+    /// still see it, at the latest with the table. False when the handle is stale.
+    ///
+    /// One compare-and-swap and one shard's lock; each full batch pays for a grace period's start, and may
+    /// run the `Drop` of objects that were retired earlier. Waits only for a copy of this very object.
+    pub fn retire<T: ?Sized>(&self, handle: Handle<T>) -> bool {
+        let Some(offset) = self.slots.word(handle).and_then(|word| slot::unlink(word, handle))
+        else {
+            return false;
+        };
+        let object = Retired { offset, slot: handle.index(), bytes: self.slots.bytes };
+        self.slots.end(self.heap.inner(), object);
+        true
+    }
+
+    /// Drops retired objects whose grace period is over; their number. Never waits for readers.
+    pub fn reclaim(&self) -> usize {
+        self.slots.reclaim(self.heap.inner(), Effort::All)
+    }
+
+    pub(super) fn parts(&self) -> (&Inner, &Arc<Slots>) {
+        (self.heap.inner(), &self.slots)
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // `&mut self`: no `TableGuard` of this table is left, so nobody reads its objects except by pins.
+        self.slots.close(self.heap.inner());
+    }
+}
+
+/// A read-side section, entered through a table.
+#[derive(Debug)]
+pub struct TableGuard<'t> {
+    guard: Guard<'t>,
+    table: &'t Table,
+}
+
+impl<'t> TableGuard<'t> {
+    /// Where the object of `handle` is. It stays there, alive, until the guard is dropped.
+    ///
+    /// One load, one compare, one add; a move that is only planned is cancelled, and one that is running is
+    /// waited for (the copy of this one object).
+    #[inline(always)]
+    pub fn locate<T: ?Sized>(&self, handle: Handle<T>) -> Option<NonNull<u8>> {
+        let seen = self.table.load(handle.index())?;
+        let offset = if slot::is_live_for(seen, handle) {
+            seen as u32
+        } else {
+            self.resolve(handle, seen)?
+        };
+        #[cfg(loom)]
+        self.table.heap.inner().store.memory().track_read(offset);
+        let block = self.table.base.wrapping_add(offset as usize * GRANULE);
+        debug_assert!(!block.is_null());
+        // SAFETY: a place inside the buffer.
+        Some(unsafe { NonNull::new_unchecked(block) })
+    }
+
+    #[cold]
+    fn resolve<T: ?Sized>(&self, handle: Handle<T>, seen: u64) -> Option<u32> {
+        slot::resolve(self.table.slots.word(handle)?, handle, seen)
+    }
+
+    /// The handle of the object that slot `index` holds now. O(1).
+    pub fn handle_at(&self, index: u32) -> Option<Handle<[u8]>> {
+        let seen = Snapshot(self.table.load(index)?);
+        (!seen.is_vacant()).then(|| Handle::new(index, seen.generation()))
+    }
+
+    /// The table.
+    pub fn table(&self) -> &'t Table {
+        self.table
+    }
+
+    /// Whether the object of `handle` is pinned; false for a stale handle.
+    pub fn is_held<T: ?Sized>(&self, handle: Handle<T>) -> bool {
+        self.locate(handle).is_some_and(|block| block::is_held(self.header(block)))
+    }
+
+    /// Pins the object: it stays where it is, alive, until the hold is dropped, on whatever thread.
+    ///
+    /// # Errors
+    /// The handle is stale, or the object already has 262,141 holds.
+    pub fn hold<T: ?Sized>(&self, handle: Handle<T>) -> Result<Hold, AccessError> {
+        let block = self.locate(handle).ok_or(AccessError::Stale)?;
+        let header = self.header(block);
+        match block::try_hold(header, Access::Shared) {
+            HoldOutcome::Busy => Err(AccessError::Busy),
+            HoldOutcome::Held => Ok(Hold {
+                header: NonNull::from(header),
+                block,
+                slots: Arc::clone(&self.table.slots),
+                heap: self.table.heap.clone(),
+            }),
+        }
+    }
+
+    /// Lets `handle` name the replacement in place of the object at `old`, which is retired.
+    ///
+    /// # Errors
+    /// Gives the replacement back when the handle is stale, or names another object than `old` by now.
+    ///
+    /// # Safety
+    /// `old` was given by [`locate`](Self::locate) of this guard for this handle. The replacement was
+    /// made for this handle and holds an initialised object.
+    pub unsafe fn swing<T: ?Sized>(
+        &self,
+        handle: Handle<T>,
+        old: NonNull<u8>,
+        new: Replacement<'t>,
+    ) -> Result<(), Replacement<'t>> {
+        debug_assert_eq!(new.slot, handle.index());
+        let (inner, slots) = self.table.parts();
+        let old = self.offset(old);
+        inner.store.memory().track_write(new.offset);
+        let swung = slots.word(handle).is_some_and(|w| slot::swing(w, handle, old, new.offset));
+        if !swung {
+            return Err(new);
+        }
+        core::mem::forget(new);
+        slots.retire(inner, Retired { offset: old, slot: Retired::NO_SLOT, bytes: slots.bytes });
+        Ok(())
+    }
+
+    fn offset(&self, block: NonNull<u8>) -> u32 {
+        ((block.as_ptr().addr() - self.table.base.addr()) / GRANULE) as u32
+    }
+
+    fn header(&self, block: NonNull<u8>) -> &'t AtomicU64 {
+        self.table.heap.inner().store.header(self.offset(block))
+    }
+}
+
+/// A slot and a block for an object that is not there yet. Dropping it gives both back; the handle it
+/// showed is stale then.
+#[derive(Debug)]
+pub struct Reservation<'t> {
+    table: &'t Table,
+    slot: u32,
+    generation: u32,
+    offset: u32,
+}
+
+impl Reservation<'_> {
+    /// The handle that the object will have.
+    pub fn handle<T: ?Sized>(&self) -> Handle<T> {
+        Handle::new(self.slot, self.generation)
+    }
+
+    /// Where the object goes: room of the table's layout, not initialised.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.table.heap.inner().store.memory().block(self.offset).as_ptr()
+    }
+
+    /// Makes the object visible to everybody who has its handle.
+    ///
+    /// # Safety
+    /// An object of the table's layout was written to [`as_ptr`](Self::as_ptr).
+    pub unsafe fn publish<T: ?Sized>(self) -> Handle<T> {
+        let handle = self.handle();
+        let (inner, slots) = self.table.parts();
+        inner.store.memory().track_write(self.offset);
+        slots.begin(self.slot, self.generation, self.offset);
+        core::mem::forget(self);
+        handle
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        let (inner, slots) = self.table.parts();
+        inner.store.free(self.offset);
+        // The handle may have been shown to somebody: it must never name another object.
+        slots.return_slot(self.slot, self.generation + 1);
+    }
+}
+
+/// A block that is to replace that of an object. Dropping it gives the block back.
+#[derive(Debug)]
+pub struct Replacement<'t> {
+    table: &'t Table,
+    slot: u32,
+    offset: u32,
+}
+
+impl Replacement<'_> {
+    /// Where the new object goes: room of the table's layout, not initialised.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.table.heap.inner().store.memory().block(self.offset).as_ptr()
+    }
+}
+
+impl Drop for Replacement<'_> {
+    fn drop(&mut self) {
+        self.table.heap.inner().store.free(self.offset);
+    }
+}
+
+/// A counted hold on one object: it is neither moved nor reclaimed before the last hold is dropped.
+///
+/// It keeps the heap's memory alive, outlives the table, and may go to other threads as far as the object
+/// may.
+pub struct Hold {
+    header: NonNull<AtomicU64>,
+    block: NonNull<u8>,
+    slots: Arc<Slots>,
+    heap: Heap,
+}
+
+// SAFETY: a hold is a count in an atomic, kept alive by `heap`; whoever gives access to the object through it answers
+// for the object's own rules.
+unsafe impl Send for Hold {}
+// SAFETY: as above.
+unsafe impl Sync for Hold {}
+
+impl Hold {
+    /// Where the object is.
+    #[inline]
+    pub fn as_ptr(&self) -> NonNull<u8> {
+        self.block
+    }
+
+    /// One more hold on the same object.
+    ///
+    /// # Errors
+    /// [`AccessError::Busy`] when the object has as many holds as can be counted.
+    pub fn try_clone(&self) -> Result<Self, AccessError> {
+        match block::try_hold(self.header(), Access::Shared) {
+            HoldOutcome::Busy => Err(AccessError::Busy),
+            HoldOutcome::Held => Ok(Self {
+                header: self.header,
+                block: self.block,
+                slots: Arc::clone(&self.slots),
+                heap: self.heap.clone(),
+            }),
+        }
+    }
+
+    fn header(&self) -> &AtomicU64 {
+        // SAFETY: the block is held, so its header stays, in memory that `heap` keeps alive.
+        unsafe { self.header.as_ref() }
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold").field("block", &self.block).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let inner = self.heap.inner();
+        #[cfg(loom)]
+        {
+            let memory = inner.store.memory();
+            let bytes = self.block.as_ptr().addr() - memory.base().addr();
+            memory.track_read((bytes / GRANULE) as u32);
+        }
+        if block::let_go(self.header(), Access::Shared) == 0 {
+            self.slots.last_hold_gone(inner);
+        }
+    }
+}
+
