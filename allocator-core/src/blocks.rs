@@ -233,7 +233,13 @@ impl Heap {
         }
         inner.store.memory().track_read(held.offset);
         let place = inner.store.memory().block(held.offset);
-        Ok(BlockRef { inner, place, len: held.size.bytes(), offset: held.offset, header: held.header })
+        Ok(BlockRef {
+            inner,
+            place,
+            len: held.size.bytes(),
+            offset: held.offset,
+            header: held.header,
+        })
     }
 
     fn exclusive(&self, handle: Handle, wait: Wait) -> Result<BlockMut<'_>, AccessError> {
@@ -242,7 +248,13 @@ impl Heap {
         inner.write_zeroes(handle, &mut held);
         inner.store.memory().track_write(held.offset);
         let place = inner.store.memory().block(held.offset);
-        Ok(BlockMut { inner, place, len: held.size.bytes(), offset: held.offset, header: held.header })
+        Ok(BlockMut {
+            inner,
+            place,
+            len: held.size.bytes(),
+            offset: held.offset,
+            header: held.header,
+        })
     }
 }
 
@@ -256,7 +268,7 @@ impl Inner {
             self.refusal(AllocErrorKind::Unsupported, layout.size(), layout.align())
         })?;
         let (slot, generation) = self.take_slot(&self.raw)?;
-        let offset = match self.place(&self.raw, slot, &request, layout.size()) {
+        let offset = match self.place(&self.raw, slot, &request, layout) {
             Ok(offset) => offset,
             Err(error) => {
                 self.raw.return_slot(slot, generation);
@@ -340,7 +352,7 @@ impl Inner {
             grown(held.offset);
             return Ok(());
         }
-        let new = self.place(&self.raw, handle.index(), &request, size)?;
+        let new = self.place(&self.raw, handle.index(), &request, layout)?;
         if !new_size.are_zeroes_due() {
             // SAFETY: we hold the old block alone, and the new one is not published yet.
             unsafe { self.store.memory().copy(held.offset, new, kept) };

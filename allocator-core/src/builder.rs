@@ -19,7 +19,7 @@ const STRIPES_MAX: usize = 64;
 const PAGE_MIN: usize = 1 << 10;
 const PAGE_MAX: usize = 1 << 20;
 /// A heap is divided into at least this many pages, unless they get too small.
-const PAGES_MIN: usize = 64;
+const PAGES_MIN: usize = 512;
 
 /// How entering a read-side section is fenced.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

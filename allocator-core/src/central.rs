@@ -12,6 +12,9 @@ use crate::space::{End, Space};
 /// Granules of a page of the operating system.
 const PAGE: u32 = (OS_PAGE / GRANULE) as u32;
 
+/// Free runs that are looked at for a place below a block before it stays where it is.
+pub(crate) const LOOKS_MAX: usize = 64;
+
 /// The space behind the stripes.
 pub(crate) struct Central {
     pub(crate) space: Space,
@@ -75,6 +78,27 @@ impl Central {
                 return Some(taken);
             }
             from = run.start;
+        }
+        None
+    }
+
+    /// Takes a place that lies below granule `below`, as low as there is one among the first
+    /// [`LOOKS_MAX`] free runs.
+    pub(crate) fn allocate_below(
+        &mut self,
+        memory: &Memory,
+        need: Need,
+        below: u32,
+    ) -> Option<Run> {
+        let mut from = self.lo;
+        for _ in 0..LOOKS_MAX {
+            let run = self.space.next_run(memory, from, below)?;
+            if let Some(start) = need.place_low(run).filter(|start| *start < below) {
+                let taken = Run { start, len: need.len };
+                self.claim(memory, run, taken);
+                return Some(taken);
+            }
+            from = run.end();
         }
         None
     }

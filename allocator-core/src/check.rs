@@ -1,7 +1,7 @@
 //! `Heap::verify`: walks the whole heap and checks every invariant.
 
 use crate::block::Owner;
-use crate::chunk::{self, Kind};
+use crate::chunk::Kind;
 use crate::error::VerifyError;
 use crate::heap::{Heap, Inner};
 use crate::slot::Snapshot;
@@ -45,29 +45,34 @@ fn verify(inner: &Inner) -> Result<(), String> {
 
 /// Every live slot names a block that is in use and names the slot.
 fn verify_slots(inner: &Inner, table: &Slots) -> Result<(), String> {
+    let (lo, hi) = inner.store.memory().bounds();
     for index in 0..table.used() {
         let Some(word) = table.word_at(index) else { break };
-        // The block of a live slot cannot go away while we are inside a section.
-        let _guard = crate::guard::Guard::enter(&inner.readers);
         // Acquire: as in `TableGuard::locate`.
         let seen = Snapshot(word.load(Ordering::Acquire));
         if !seen.is_occupied() {
             continue;
         }
         let offset = seen.offset();
-        let (lo, hi) = inner.store.memory().bounds();
         if offset <= lo || offset >= hi {
             return Err(format!("slot {index} names granule {offset}, outside of the buffer"));
         }
-        // Relaxed: the owner was written before the slot word, which was acquired.
-        let header = inner.store.header(offset).load(Ordering::Relaxed);
-        if Owner::of(header) != Some(table.owner(index)) {
+        let stranger = inner.store.with_lock_of(offset, || {
+            // A block is unlinked before it is freed, and it is freed under this lock: while its slot
+            // still names it, the header is one.
+            let now = Snapshot(word.load(Ordering::Acquire));
+            if !now.is_occupied() || now.offset() != offset {
+                return None;
+            }
+            // Relaxed: the owner was written before the slot word, which was acquired.
+            let owner = Owner::of(inner.store.header(offset).load(Ordering::Relaxed));
+            (owner != Some(table.owner(index))).then_some(owner)
+        });
+        if let Some(owner) = stranger {
             return Err(format!(
-                "slot {index} names the block at granule {offset}, which belongs to {:?}",
-                Owner::of(header)
+                "slot {index} names the block at granule {offset}, which belongs to {owner:?}"
             ));
         }
-        debug_assert!(offset >= chunk::HEADER);
     }
     Ok(())
 }

@@ -61,7 +61,8 @@ impl Grace {
             if self.poll() {
                 return true;
             }
-            if self.waits_for_caller() || deadline.is_some_and(|deadline| Instant::now() >= deadline)
+            if self.waits_for_caller()
+                || deadline.is_some_and(|deadline| Instant::now() >= deadline)
             {
                 return false;
             }

@@ -111,9 +111,7 @@ impl Record {
     fn claim(&self) -> bool {
         // Acquire: pairs with the Release in `disown`; weaker, we could continue from an old `active`.
         // Relaxed on failure: nothing is read then.
-        self.owned
-            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
+        self.owned.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@ use crate::compact::{Budget, DefragReport, MoverLock};
 use crate::error::{AllocError, AllocErrorKind};
 use crate::guard::{Guard, Readers};
 use crate::policy::Policy;
-use crate::raw::{GRANULE, Memory};
+use crate::raw::Memory;
 use crate::store::Store;
 use crate::stripe::Request;
 use crate::sync::Arc;
@@ -205,7 +205,7 @@ impl Inner {
         slots: &Slots,
         slot: u32,
         request: &Request,
-        bytes: usize,
+        layout: Layout,
     ) -> Result<u32, AllocError> {
         let owner = slots.owner(slot);
         if let Some(offset) = self.store.allocate(request, owner) {
@@ -227,8 +227,8 @@ impl Inner {
                 self.store.allocate(request, owner)
             })
         });
-        let align = request.need.align as usize * GRANULE;
-        found.ok_or_else(|| self.refusal(AllocErrorKind::OutOfMemory, bytes, align))
+        let kind = AllocErrorKind::OutOfMemory;
+        found.ok_or_else(|| self.refusal(kind, layout.size(), layout.align()))
     }
 
     /// Reclaims what any thread may reclaim.

@@ -47,21 +47,21 @@
 mod handle;
 mod policy;
 
-mod builder;
-mod error;
-mod heap;
 #[allow(unsafe_code)]
 mod blocks;
-mod stats;
-mod map;
+mod builder;
 mod check;
+mod error;
+mod heap;
+mod map;
+mod stats;
 
 mod block;
-mod slot;
-#[allow(unsafe_code)]
-mod guard;
 #[allow(unsafe_code)]
 mod grace;
+#[allow(unsafe_code)]
+mod guard;
+mod slot;
 #[allow(unsafe_code)]
 mod table;
 

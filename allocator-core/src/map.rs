@@ -116,7 +116,9 @@ pub(crate) fn chunks(inner: &Inner) -> Result<Vec<(Run, Kind)>, String> {
             continue;
         }
         let (chunk, kind) = chunk::at(memory, at)
-            .filter(|(chunk, _)| chunk.len > 0 && u64::from(at) + u64::from(chunk.len) <= u64::from(hi))
+            .filter(|(chunk, _)| {
+                chunk.len > 0 && u64::from(at) + u64::from(chunk.len) <= u64::from(hi)
+            })
             .ok_or_else(|| format!("neither a chunk nor a free run is at granule {at}"))?;
         let label = inner.store.shared.pages.label(at);
         let fits = match kind {

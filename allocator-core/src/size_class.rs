@@ -109,7 +109,9 @@ impl Classes {
         (smallest..CLASSES)
             // Beyond twice the size, a block of its own wastes less.
             .take_while(|class| granules(*class) <= 2 * needed.max(align))
-            .find(|class| self.geometries[*class].align >= align && self.geometries[*class].cells > 0)
+            .find(|class| {
+                self.geometries[*class].align >= align && self.geometries[*class].cells > 0
+            })
     }
 }
 

@@ -313,7 +313,10 @@ impl Slabs {
             }
             let label = Label::Slab { stripe: self.stripe, class: slab.class, slab: number };
             if pages.label(slab.page) != label {
-                return Err(format!("the page of {slab:?} is labelled {:?}", pages.label(slab.page)));
+                return Err(format!(
+                    "the page of {slab:?} is labelled {:?}",
+                    pages.label(slab.page)
+                ));
             }
             let listed = slab.listed != NONE;
             if listed != (slab.used < geometry.cells && !slab.closed) {

@@ -155,9 +155,7 @@ impl Space {
 
     /// The free run that starts at `at`.
     pub(crate) fn run_at(&self, memory: &Memory, at: u32) -> Option<Run> {
-        self.first
-            .get(at as usize)
-            .then(|| Run { start: at, len: memory.word(at, LENGTH) })
+        self.first.get(at as usize).then(|| Run { start: at, len: memory.word(at, LENGTH) })
     }
 
     /// The first free run that starts in `from..to`. O(distance / 4096).

@@ -8,7 +8,7 @@ use crate::placement::{AnyPlacement, FirstFit, Need, Run, Tlsf};
 use crate::policy::Policy;
 use crate::raw::{GRANULE, Memory};
 use crate::segment::Segments;
-use crate::size_class::{Classes, granules};
+use crate::size_class::Classes;
 use crate::slab::Slabs;
 use crate::space::End;
 use crate::stripe::{Request, Shared, Stripe, home};
@@ -146,18 +146,13 @@ impl Store {
         self.memory().header(index)
     }
 
-    /// Bytes that the block at `offset` has room for. Takes the lock that the block is under.
-    pub(crate) fn room(&self, offset: u32) -> usize {
-        let in_chunk = || chunk::of_block(self.memory(), offset).len - chunk::HEADER;
-        let granules = self.with_block(offset, |label, stripe| match (label, stripe) {
-            (Label::Slab { class, .. }, _) => granules(usize::from(class)),
-            (_, Some(_)) => in_chunk(),
-            (_, None) => {
-                let _central = self.central.lock();
-                in_chunk()
-            }
-        });
-        granules as usize * GRANULE
+    /// Runs `f` while the lock is held under which a block at `offset` would be freed; for callers who do
+    /// not know that a block is still there, and find out in `f`.
+    pub(crate) fn with_lock_of<R>(&self, offset: u32, f: impl Fn() -> R) -> R {
+        self.with_block(offset, |_, stripe| {
+            let _central = stripe.is_none().then(|| self.central.lock());
+            f()
+        })
     }
 
     /// Makes the block at `offset`, which the caller owns alone, fit `request` without moving it; false

@@ -33,6 +33,8 @@ pub(crate) struct Shared {
 }
 
 /// The free space of one stripe, behind the stripe's lock.
+// A heap has a few stripes, all of one kind: a box would only add a cache miss under the lock.
+#[expect(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub(crate) enum Stripe {
     /// Pages divided into cells of a size class.
@@ -105,18 +107,8 @@ impl Stripe {
     /// Gives up what can be given up without moving a block: runs that become free in the centre.
     pub(crate) fn drain(&mut self, shared: &Shared) -> Vec<Run> {
         match self {
-            Self::Slabs(slabs) => {
-                slabs.drain_empty(&shared.memory, &shared.pages, &shared.classes)
-            }
+            Self::Slabs(slabs) => slabs.drain_empty(&shared.memory, &shared.pages, &shared.classes),
             Self::Segments(segments) => segments.dissolve(&shared.memory, &shared.pages),
-        }
-    }
-
-    /// The slabs; only stripes with slabs have movers.
-    pub(crate) fn slabs(&mut self) -> Option<&mut Slabs> {
-        match self {
-            Self::Slabs(slabs) => Some(slabs),
-            Self::Segments(_) => None,
         }
     }
 

@@ -4,7 +4,8 @@
 //! The loom half closes two blind spots of the checker. Both add a *Relaxed* read-modify-write on an
 //! atomic that nothing else writes, which adds scheduling points but no happens-before edge:
 //! * after a thread loads an atomic, loom does not explore what others do between that load and the
-//!   thread's next read-modify-write of it; so every access of an [`AtomicU64`] first touches a shadow;
+//!   thread's next read-modify-write of it; so every access of an atomic that is loaded and then swapped
+//!   first touches a [`Shadowed`] one;
 //! * loom's fences are no scheduling points; so each fence first touches one global atomic.
 
 #[cfg(not(loom))]
@@ -49,19 +50,18 @@ mod imp {
 mod imp {
     pub(crate) use std::sync::Arc;
     pub(crate) mod atomic {
-        pub(crate) use loom::sync::atomic::{
-            AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering,
-        };
+        use loom::sync::atomic as model;
+        pub(crate) use loom::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 
         loom::lazy_static! {
-            static ref FENCES: AtomicUsize = AtomicUsize::new(0);
+            static ref FENCES: model::AtomicUsize = model::AtomicUsize::new(0);
         }
 
         /// A fence that is a scheduling point of its own.
         pub(crate) fn fence(order: Ordering) {
             // Relaxed: see the module documentation; it must not order anything.
             FENCES.fetch_add(0, Ordering::Relaxed);
-            loom::sync::atomic::fence(order);
+            model::fence(order);
         }
 
         /// A model is never asymmetric (`membarrier::register` fails there); full, to be safe.
@@ -69,53 +69,60 @@ mod imp {
             fence(Ordering::SeqCst);
         }
 
-        /// An `AtomicU64` whose every access is a scheduling point for all others.
+        /// An atomic whose every access is a scheduling point for all others.
         #[derive(Debug)]
-        pub(crate) struct AtomicU64 {
-            shadow: AtomicUsize,
-            value: loom::sync::atomic::AtomicU64,
+        pub(crate) struct Shadowed<A> {
+            shadow: model::AtomicUsize,
+            value: A,
         }
 
-        impl AtomicU64 {
-            pub(crate) fn new(value: u64) -> Self {
-                Self {
-                    shadow: AtomicUsize::new(0),
-                    value: loom::sync::atomic::AtomicU64::new(value),
-                }
-            }
-            fn touch(&self) {
+        pub(crate) type AtomicU64 = Shadowed<model::AtomicU64>;
+        pub(crate) type AtomicU32 = Shadowed<model::AtomicU32>;
+        pub(crate) type AtomicPtr<T> = Shadowed<model::AtomicPtr<T>>;
+
+        impl<A> Shadowed<A> {
+            fn touched(&self) -> &A {
                 // Relaxed: see the module documentation; it must not order anything.
                 self.shadow.fetch_add(0, Ordering::Relaxed);
+                &self.value
             }
-            pub(crate) fn load(&self, order: Ordering) -> u64 {
-                self.touch();
-                self.value.load(order)
-            }
+        }
+
+        /// The operations that all of them have.
+        macro_rules! shadowed {
+            ([$($generics:tt)*] $atomic:ty, $value:ty) => {
+                impl<$($generics)*> Shadowed<$atomic> {
+                    pub(crate) fn new(value: $value) -> Self {
+                        Self { shadow: model::AtomicUsize::new(0), value: <$atomic>::new(value) }
+                    }
+                    pub(crate) fn load(&self, order: Ordering) -> $value {
+                        self.touched().load(order)
+                    }
+                    pub(crate) fn compare_exchange(
+                        &self,
+                        current: $value,
+                        new: $value,
+                        success: Ordering,
+                        failure: Ordering,
+                    ) -> Result<$value, $value> {
+                        self.touched().compare_exchange(current, new, success, failure)
+                    }
+                }
+            };
+        }
+        shadowed!([] model::AtomicU64, u64);
+        shadowed!([] model::AtomicU32, u32);
+        shadowed!([T] model::AtomicPtr<T>, *mut T);
+
+        impl AtomicU64 {
             pub(crate) fn store(&self, value: u64, order: Ordering) {
-                self.touch();
-                self.value.store(value, order);
-            }
-            pub(crate) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
-                self.touch();
-                self.value.fetch_add(value, order)
+                self.touched().store(value, order);
             }
             pub(crate) fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
-                self.touch();
-                self.value.fetch_sub(value, order)
+                self.touched().fetch_sub(value, order)
             }
             pub(crate) fn fetch_and(&self, value: u64, order: Ordering) -> u64 {
-                self.touch();
-                self.value.fetch_and(value, order)
-            }
-            pub(crate) fn compare_exchange(
-                &self,
-                current: u64,
-                new: u64,
-                success: Ordering,
-                failure: Ordering,
-            ) -> Result<u64, u64> {
-                self.touch();
-                self.value.compare_exchange(current, new, success, failure)
+                self.touched().fetch_and(value, order)
             }
         }
     }

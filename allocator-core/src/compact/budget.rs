@@ -99,7 +99,11 @@ impl fmt::Display for DefragReport {
             write!(f, "; guards of {} threads stayed open", self.blocked_by_guards)?;
         }
         if self.blocked_by_pins > 0 {
-            write!(f, "; {} blocks ({} bytes) are pinned", self.blocked_by_pins, self.pinned_bytes)?;
+            write!(
+                f,
+                "; {} blocks ({} bytes) are pinned",
+                self.blocked_by_pins, self.pinned_bytes
+            )?;
         }
         if self.cancelled > 0 {
             write!(f, "; {} moves were cancelled by readers", self.cancelled)?;
@@ -165,8 +169,7 @@ impl Pass {
 
     /// Gives empty pages back and closes the report. `settled`: nothing was left to move.
     pub(super) fn finish(mut self, heap: &Inner, settled: bool) -> DefragReport {
-        self.report.freed_bytes =
-            heap.store.central().release_pages(heap.store.memory(), u64::MAX);
+        self.report.freed_bytes = heap.store.central().release_pages(heap.store.memory(), u64::MAX);
         self.report.fragmentation_after = stats::space(&heap.store).fragmentation();
         self.report.complete = settled && !self.blocked;
         self.report.elapsed = self.start.elapsed();

@@ -3,7 +3,7 @@
 //! * `budget.rs`: how much a defragmentation may do, and what it reports;
 //! * `mover.rs`: the protocol, for a batch of blocks: mark, grace period, lock, copy, publish;
 //! * `slabs.rs`: empties sparse slabs into fuller ones, then moves slabs to the top of the buffer;
-//! * `slide.rs`: slides blocks with chunks of their own to the bottom of the buffer.
+//! * `slide.rs`: brings blocks with chunks of their own to the bottom of the buffer.
 //!
 //! Slabs end up at the top, other blocks at the bottom, the free memory in one run between them.
 
@@ -25,11 +25,12 @@ const ROUNDS_MAX: usize = 8;
 /// One defragmentation of a heap.
 pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
     let mut pass = Pass::new(heap, budget);
-    pass.report.fragmentation_before = stats::space(&heap.store).fragmentation();
     let Some(mover) = heap.mover.lock_until(pass.patience()) else {
         return pass.finish(heap, false);
     };
     heap.reclaim_plain();
+    // After reclaiming, so that the two figures of the report differ by what was moved.
+    pass.report.fragmentation_before = stats::space(&heap.store).fragmentation();
     heap.store.drain();
     if heap.readers.own_open().is_some() {
         // A grace period would wait for ourselves.
@@ -42,6 +43,7 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
         let moves = pass.report.moves;
         slabs::raise(heap, &mover, &mut pass);
         slide::slide(heap, &mover, &mut pass);
+        slide::sink(heap, &mover, &mut pass);
         settled = pass.report.moves == moves;
         if settled || pass.is_over() {
             break;

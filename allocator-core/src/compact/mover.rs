@@ -14,6 +14,7 @@ use super::budget::Pass;
 use crate::block::{self, Owner};
 use crate::grace::Grace;
 use crate::heap::Inner;
+use crate::raw::GRANULE;
 use crate::slot::{self, LockOutcome, Snapshot};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -55,6 +56,8 @@ impl MoverLock {
 pub(super) struct Victim {
     pub(super) offset: u32,
     pub(super) owner: Owner,
+    /// Granules of its place; who holds the block may still change that.
+    pub(super) room: u32,
 }
 
 /// A block whose slot is marked.
@@ -109,6 +112,14 @@ impl Locked<'_> {
         self.marked.slots.align_of(self.marked.victim.owner.slot)
     }
 
+    /// Whether the block still fits a place with the room and alignment that it had when it was planned:
+    /// who held it until a moment ago may have made it larger, or another block may have come in its
+    /// place.
+    fn fits(&self, place: u32) -> bool {
+        let room = self.marked.victim.room as usize * GRANULE;
+        self.bytes <= room && place.is_multiple_of(self.align())
+    }
+
     /// Makes the block live at `offset`.
     pub(super) fn publish(self, offset: u32) {
         slot::unlock(self.marked.word(), self.marked.snapshot, offset);
@@ -161,7 +172,7 @@ pub(super) enum Outcome {
     Over,
 }
 
-/// Moves a batch of blocks to places that `reserve` finds, which must not be their own.
+/// Moves a batch of blocks to places that `reserve` finds, each with the victim's room.
 pub(super) fn move_all(
     heap: &Inner,
     mover: &Mover<'_>,
@@ -188,6 +199,12 @@ pub(super) fn move_all(
             heap.store.free(place);
             continue;
         };
+        if !locked.fits(place) {
+            pass.report.cancelled += 1;
+            locked.publish(marked.victim.offset);
+            heap.store.free(place);
+            continue;
+        }
         locked.copy(heap, place);
         pass.note_move(locked.bytes);
         locked.publish(place);

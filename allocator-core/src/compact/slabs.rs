@@ -3,7 +3,7 @@
 use super::budget::Pass;
 use super::mover::{BATCH, Mover, Outcome, Victim, move_all};
 use crate::heap::Inner;
-use crate::size_class::CLASSES;
+use crate::size_class::{CLASSES, granules};
 use crate::slab::Slabs;
 use crate::stripe::Stripe;
 
@@ -158,7 +158,7 @@ fn blocks(heap: &Inner, slab: &Seen) -> Vec<Victim> {
     blocks
         .unwrap_or_default()
         .into_iter()
-        .map(|(offset, owner)| Victim { offset, owner })
+        .map(|(offset, owner)| Victim { offset, owner, room: granules(slab.class) })
         .collect()
 }
 

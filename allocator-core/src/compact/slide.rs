@@ -1,9 +1,12 @@
-//! Sliding: blocks with chunks of their own move down into the free run before them, in address order, so the
-//! free memory wanders up until something immovable is in its way (the compaction of Knuth, TAOCP vol. 1,
-//! 2.5 exercise 33, one batch at a time).
+//! Blocks with chunks of their own go to the bottom of the buffer.
+//!
+//! *Sliding*: a block moves down into the free run before it, in address order, so the free memory wanders
+//! up until something is in its way (the compaction of Knuth, TAOCP vol. 1, 2.5 exercise 33, one batch at a
+//! time). *Sinking*: a block above the lowest slab moves into a free run below that slab, so that slabs
+//! never lie between blocks for good.
 
 use super::budget::Pass;
-use super::mover::{BATCH, Marked, Mover, Victim, mark_all};
+use super::mover::{BATCH, Marked, Mover, Outcome, Victim, mark_all, move_all};
 use crate::block::Owner;
 use crate::chunk::{self, Kind};
 use crate::heap::Inner;
@@ -50,10 +53,7 @@ fn next_batch(heap: &Inner, at: u32) -> Option<(Vec<Victim>, u32)> {
             at = if victims.is_empty() { chunk.end() } else { at };
             break;
         }
-        let offset = at + chunk::HEADER;
-        // Relaxed: owners of chunks of the centre change under its lock only.
-        let header = memory.header(chunk::header_index(offset)).load(Ordering::Relaxed);
-        victims.extend(Owner::of(header).map(|owner| Victim { offset, owner }));
+        victims.extend(victim(heap, chunk));
         at = chunk.end();
     }
     Some((victims, at))
@@ -102,4 +102,57 @@ fn slide_one(heap: &Inner, pass: &mut Pass, marked: &Marked) -> Option<u32> {
     }
     central.release(memory, Run { start: place.end(), len: chunk.end() - place.end() });
     Some(place.end())
+}
+
+/// Moves the blocks above the lowest slab into free runs below it. O(blocks above it), and a look at up to
+/// [`LOOKS_MAX`](crate::central::LOOKS_MAX) free runs a block.
+pub(super) fn sink(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
+    let Some((victims, below)) = above_lowest_slab(heap) else { return };
+    for batch in victims.chunks(BATCH) {
+        if pass.is_over() {
+            return;
+        }
+        let outcome = move_all(heap, mover, pass, batch, |victim| {
+            let memory = heap.store.memory();
+            let mut central = heap.store.central();
+            let align = heap.tables.get(victim.owner)?.align_of(victim.owner.slot);
+            let len = victim.room + chunk::HEADER;
+            let need = Need { len, align, skew: chunk::HEADER };
+            let taken = central.allocate_below(memory, need, below)?;
+            Some(chunk::init_block(memory, taken, victim.owner))
+        });
+        if outcome != Outcome::Done {
+            return;
+        }
+    }
+}
+
+/// The blocks above the lowest slab, and where that slab begins. O(chunks).
+fn above_lowest_slab(heap: &Inner) -> Option<(Vec<Victim>, u32)> {
+    let memory = heap.store.memory();
+    let central = heap.store.central();
+    let (mut at, hi) = central.bounds();
+    let (mut victims, mut lowest) = (Vec::new(), None);
+    while at < hi {
+        if let Some(run) = central.space.run_at(memory, at) {
+            at = run.end();
+            continue;
+        }
+        let (chunk, kind) = chunk::at(memory, at).expect("chunks and free runs tile the centre");
+        match (kind, lowest) {
+            (Kind::Block, Some(_)) => victims.extend(victim(heap, chunk)),
+            (Kind::Block, None) => {}
+            (Kind::Slab | Kind::Segment, _) => lowest = lowest.or(Some(at)),
+        }
+        at = chunk.end();
+    }
+    Some((victims, lowest?))
+}
+
+/// The block of a chunk. The caller holds the lock of the centre.
+fn victim(heap: &Inner, chunk: Run) -> Option<Victim> {
+    let offset = chunk.start + chunk::HEADER;
+    // Relaxed: owners of chunks of the centre change under its lock only.
+    let header = heap.store.memory().header(chunk::header_index(offset)).load(Ordering::Relaxed);
+    Owner::of(header).map(|owner| Victim { offset, owner, room: chunk.len - chunk::HEADER })
 }

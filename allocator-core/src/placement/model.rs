@@ -178,8 +178,10 @@ pub(super) fn need(len: u32) -> Need {
 }
 
 /// Pseudo-random numbers (Marsaglia's xorshift, 2003), the same in every run.
+#[cfg(not(miri))]
 pub(super) struct Random(pub(super) u64);
 
+#[cfg(not(miri))]
 impl Random {
     /// A number in `[0, below)`, where `below` is far smaller than 2⁶⁴.
     pub(super) fn below(&mut self, below: usize) -> usize {

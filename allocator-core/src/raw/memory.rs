@@ -181,6 +181,8 @@ impl Memory {
     pub(crate) fn word(&self, offset: u32, index: usize) -> u32 {
         self.check(offset, GRANULE);
         debug_assert!(index < 4);
+        #[cfg(loom)]
+        self.shadow.read(Place::Word(offset, index));
         let at = self.base.wrapping_add(offset as usize * GRANULE + index * 4).cast::<u32>();
         // SAFETY: inside the buffer (checked), aligned, written before by `set_word` under the same lock.
         unsafe { at.read() }
@@ -191,6 +193,8 @@ impl Memory {
     pub(crate) fn set_word(&self, offset: u32, index: usize, value: u32) {
         self.check(offset, GRANULE);
         debug_assert!(index < 4);
+        #[cfg(loom)]
+        self.shadow.write(Place::Word(offset, index));
         let at = self.base.wrapping_add(offset as usize * GRANULE + index * 4).cast::<u32>();
         // SAFETY: inside the buffer (checked) and aligned; the granule belongs to the caller's space.
         unsafe { at.write(value) }
@@ -220,8 +224,9 @@ impl Memory {
     pub(crate) unsafe fn zero(&self, offset: u32, from: usize, to: usize) {
         self.check(offset, to);
         self.track_write(offset);
+        let start = self.base.wrapping_add(offset as usize * GRANULE + from);
         // SAFETY: inside the buffer (checked), exclusive by the caller.
-        unsafe { self.base.add(offset as usize * GRANULE + from).write_bytes(0, to - from) };
+        unsafe { start.write_bytes(0, to - from) };
     }
 
     /// Copies `bytes` from one block to another place; the two may overlap.
@@ -268,7 +273,7 @@ impl Memory {
     #[inline(always)]
     pub(crate) fn track_read(&self, offset: u32) {
         #[cfg(loom)]
-        self.shadow.read(offset);
+        self.shadow.read(Place::Block(offset));
         let _ = offset;
     }
 
@@ -276,8 +281,14 @@ impl Memory {
     #[inline(always)]
     pub(crate) fn track_write(&self, offset: u32) {
         #[cfg(loom)]
-        self.shadow.write(offset);
+        self.shadow.write(Place::Block(offset));
         let _ = offset;
+    }
+
+    /// Tells the model checker that the block's bytes are read from here until the result is dropped.
+    #[cfg(loom)]
+    pub(crate) fn track_borrow(&self, offset: u32) -> Borrowed {
+        self.shadow.borrow(Place::Block(offset))
     }
 }
 
@@ -290,12 +301,17 @@ impl Drop for Memory {
     }
 }
 
-/// What the model checker sees of the buffer: a tracked cell for each block's bytes, and an atomic for
-/// each header word. Both are made when first touched.
+#[cfg(loom)]
+pub(crate) use shadow::Borrowed;
+#[cfg(loom)]
+use shadow::Place;
+
+/// What the model checker sees of the buffer: a tracked cell for each block's bytes and for each word of a
+/// tag, and an atomic for each header word. All are made when first touched.
 #[cfg(loom)]
 mod shadow {
     use crate::sync::atomic::AtomicU64;
-    use loom::cell::UnsafeCell;
+    use loom::cell::{ConstPtr, UnsafeCell};
     use std::collections::HashMap;
     use std::sync::{Arc, Mutex};
 
@@ -303,7 +319,32 @@ mod shadow {
     pub(super) struct Shadow {
         // Invariant: entries are never removed, so a box lives as long as the buffer.
         headers: Mutex<HashMap<u64, Box<AtomicU64>>>,
-        blocks: Mutex<HashMap<u32, Arc<UnsafeCell<()>>>>,
+        cells: Mutex<HashMap<Place, Arc<UnsafeCell<()>>>>,
+    }
+
+    /// Plain memory that is tracked.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub(super) enum Place {
+        /// The bytes of the block at this granule.
+        Block(u32),
+        /// One word of a granule that holds a tag.
+        Word(u32, usize),
+    }
+
+    /// A read that lasts: a write in the meantime is a race, however it is ordered.
+    #[derive(Debug)]
+    pub(crate) struct Borrowed {
+        // Before the cell, so that it ends first.
+        _reading: ConstPtr<()>,
+        cell: Arc<UnsafeCell<()>>,
+    }
+
+    impl Drop for Borrowed {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                self.cell.with(|_| ());
+            }
+        }
     }
 
     impl Shadow {
@@ -315,17 +356,22 @@ mod shadow {
             unsafe { &*word }
         }
 
-        fn block(&self, offset: u32) -> Arc<UnsafeCell<()>> {
-            let mut blocks = self.blocks.lock().expect("no panic under this lock");
-            blocks.entry(offset).or_insert_with(|| Arc::new(UnsafeCell::new(()))).clone()
+        fn cell(&self, place: Place) -> Arc<UnsafeCell<()>> {
+            let mut cells = self.cells.lock().expect("no panic under this lock");
+            cells.entry(place).or_insert_with(|| Arc::new(UnsafeCell::new(()))).clone()
         }
 
-        pub(super) fn read(&self, offset: u32) {
-            self.block(offset).with(|_| ());
+        pub(super) fn read(&self, place: Place) {
+            self.cell(place).with(|_| ());
         }
 
-        pub(super) fn write(&self, offset: u32) {
-            self.block(offset).with_mut(|_| ());
+        pub(super) fn write(&self, place: Place) {
+            self.cell(place).with_mut(|_| ());
+        }
+
+        pub(super) fn borrow(&self, place: Place) -> Borrowed {
+            let cell = self.cell(place);
+            Borrowed { _reading: cell.get(), cell }
         }
     }
 }

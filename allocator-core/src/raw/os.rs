@@ -42,8 +42,7 @@ mod system {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
             // SAFETY: a fresh anonymous mapping at an address of the system's choice touches no memory
             // that is in use.
-            let ptr =
-                unsafe { libc::mmap(core::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+            let ptr = unsafe { libc::mmap(core::ptr::null_mut(), bytes, protection, flags, -1, 0) };
             if ptr == libc::MAP_FAILED {
                 return None;
             }
@@ -89,8 +88,7 @@ mod system {
             // SAFETY: `at` is below the size of the mapping.
             let start = unsafe { mapping.ptr.as_ptr().add(at) };
             // SAFETY: the range lies in the mapping, and `pages` holds one byte for each of its pages.
-            let failed =
-                unsafe { libc::mincore(start.cast(), chunk, pages.as_mut_ptr().cast()) };
+            let failed = unsafe { libc::mincore(start.cast(), chunk, pages.as_mut_ptr().cast()) };
             if failed != 0 {
                 return None;
             }

@@ -60,7 +60,11 @@ mod modelled {
     use std::collections::HashMap;
     use std::sync::Mutex;
 
-    /// The words of a model: made when first touched, since loom pays for every atomic.
+    /// Words that are made with the array: the real one is zeroed before anybody sees it, and loom takes
+    /// the making of an atomic for a write, which a reader must be ordered behind.
+    const EAGER: u32 = 4;
+
+    /// The words of a model: the first few, the others when first touched, since loom pays for each.
     #[derive(Debug)]
     pub(crate) struct WordArray {
         // Invariant: entries are never removed, so a box lives as long as the array.
@@ -70,7 +74,8 @@ mod modelled {
 
     impl WordArray {
         pub(crate) fn new(len: usize) -> Option<Self> {
-            Some(Self { words: Mutex::new(HashMap::new()), len })
+            let word = |index| (index, Box::new(AtomicU64::new(0)));
+            Some(Self { words: Mutex::new((0..EAGER).map(word).collect()), len })
         }
 
         pub(crate) fn get(&self, index: u32) -> &AtomicU64 {

@@ -170,9 +170,7 @@ impl Slots {
     pub(crate) fn exhausted(&self) -> usize {
         (0..self.used())
             // Relaxed: a count.
-            .filter(|slot| {
-                Snapshot(self.words.get(*slot).load(Ordering::Relaxed)).is_exhausted()
-            })
+            .filter(|slot| Snapshot(self.words.get(*slot).load(Ordering::Relaxed)).is_exhausted())
             .count()
     }
 

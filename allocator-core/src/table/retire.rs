@@ -324,8 +324,7 @@ impl Closing<'_> {
             }
         }
         for shard in &self.slots.shards {
-            let mut ready =
-                Ready { home: &shard.retirement, objects: shard.retirement.drain() };
+            let mut ready = Ready { home: &shard.retirement, objects: shard.retirement.drain() };
             while let Some(object) = ready.objects.pop() {
                 self.slots.settle(self.heap, object);
             }

@@ -70,9 +70,7 @@ impl Table {
                 slot::unlock(word, marked, marked.offset());
                 Err(TakeError::Pinned)
             }
-            LockOutcome::Locked => {
-                Ok(Extracted { table: self, index: handle.index(), marked })
-            }
+            LockOutcome::Locked => Ok(Extracted { table: self, index: handle.index(), marked }),
         }
     }
 

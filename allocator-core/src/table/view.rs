@@ -8,6 +8,7 @@ use crate::handle::Handle;
 use crate::heap::{Heap, Inner};
 use crate::raw::GRANULE;
 use crate::slot::{self, Snapshot};
+use crate::stripe::Request;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use core::alloc::Layout;
@@ -35,6 +36,9 @@ pub struct Table {
     words: *const AtomicU64,
     limit: u32,
     base: *mut u8,
+    /// What each object asks of the store.
+    request: Request,
+    layout: Layout,
 }
 
 // SAFETY: the pointers lead to memory that `slots` and `heap` own and share between threads; whether the objects
@@ -65,9 +69,8 @@ impl Table {
     pub unsafe fn new(heap: &Heap, spec: TableSpec) -> Result<Self, AllocError> {
         let inner = heap.inner();
         let refused = |kind| inner.refusal(kind, spec.layout.size(), spec.layout.align());
-        let request = inner
-            .request(spec.layout)
-            .ok_or_else(|| refused(AllocErrorKind::Unsupported))?;
+        let request =
+            inner.request(spec.layout).ok_or_else(|| refused(AllocErrorKind::Unsupported))?;
         let config = SlotsConfig {
             limit: inner.slots_max(request.granules),
             shards: inner.shards,
@@ -84,7 +87,7 @@ impl Table {
         #[cfg(loom)]
         let words = core::ptr::null();
         let (limit, base) = (slots.limit, inner.store.memory().base());
-        Ok(Self { heap: heap.clone(), slots, words, limit, base })
+        Ok(Self { heap: heap.clone(), slots, words, limit, base, request, layout: spec.layout })
     }
 
     /// The heap that the objects live in.
@@ -110,7 +113,12 @@ impl Table {
     /// Enters a read-side section of the heap, through this table.
     #[inline(always)]
     pub fn enter(&self) -> TableGuard<'_> {
-        TableGuard { guard: Guard::enter(&self.heap.inner().readers), table: self }
+        TableGuard {
+            #[cfg(loom)]
+            borrows: Default::default(),
+            _guard: Guard::enter(&self.heap.inner().readers),
+            table: self,
+        }
     }
 
     #[inline(always)]
@@ -148,8 +156,7 @@ impl Table {
     pub fn reserve(&self) -> Result<Reservation<'_>, AllocError> {
         let inner = self.heap.inner();
         let (slot, generation) = inner.take_slot(&self.slots)?;
-        let request = self.slots.request.as_ref().expect("a typed table has a request");
-        match inner.place(&self.slots, slot, request, self.slots.bytes) {
+        match inner.place(&self.slots, slot, &self.request, self.layout) {
             Ok(offset) => Ok(Reservation { table: self, slot, generation, offset }),
             Err(error) => {
                 self.slots.return_slot(slot, generation);
@@ -168,8 +175,7 @@ impl Table {
     ) -> Result<Replacement<'_>, AllocError> {
         let inner = self.heap.inner();
         let slot = handle.index().min(self.limit - 1);
-        let request = self.slots.request.as_ref().expect("a typed table has a request");
-        let offset = inner.place(&self.slots, slot, request, self.slots.bytes)?;
+        let offset = inner.place(&self.slots, slot, &self.request, self.layout)?;
         Ok(Replacement { table: self, slot, offset })
     }
 
@@ -208,7 +214,10 @@ impl Drop for Table {
 /// A read-side section, entered through a table.
 #[derive(Debug)]
 pub struct TableGuard<'t> {
-    guard: Guard<'t>,
+    /// What was located, for the model checker. Before the guard: it ends while the section is open.
+    #[cfg(loom)]
+    borrows: core::cell::RefCell<Vec<crate::raw::Borrowed>>,
+    _guard: Guard<'t>,
     table: &'t Table,
 }
 
@@ -220,13 +229,13 @@ impl<'t> TableGuard<'t> {
     #[inline(always)]
     pub fn locate<T: ?Sized>(&self, handle: Handle<T>) -> Option<NonNull<u8>> {
         let seen = self.table.load(handle.index())?;
-        let offset = if slot::is_live_for(seen, handle) {
-            seen as u32
-        } else {
-            self.resolve(handle, seen)?
-        };
+        let offset =
+            if slot::is_live_for(seen, handle) { seen as u32 } else { self.resolve(handle, seen)? };
         #[cfg(loom)]
-        self.table.heap.inner().store.memory().track_read(offset);
+        {
+            let borrow = self.table.heap.inner().store.memory().track_borrow(offset);
+            self.borrows.borrow_mut().push(borrow);
+        }
         let block = self.table.base.wrapping_add(offset as usize * GRANULE);
         debug_assert!(!block.is_null());
         // SAFETY: a place inside the buffer.
@@ -439,4 +448,3 @@ impl Drop for Hold {
         }
     }
 }
-
