@@ -97,4 +97,4 @@ pub use map::HeapMap;
 pub use policy::{Policy, UnknownPolicy};
 pub use raw::Buffer;
 pub use stats::{Stats, StripeStats};
-pub use table::{Extracted, Hold, Replacement, Reservation, Table, TableGuard, TableSpec};
+pub use table::{Hold, Replacement, Reservation, Table, TableGuard, TableSpec};

@@ -164,6 +164,13 @@ pub(crate) fn swing<T: ?Sized>(word: &AtomicU64, handle: Handle<T>, old: u32, ne
     .is_some()
 }
 
+/// Locks the object that `handle` names, for who has its table alone; gives a word to unlock or vacate
+/// it with. `None` when the handle is stale. Waits while the block is being copied.
+pub(crate) fn seize<T: ?Sized>(word: &AtomicU64, handle: Handle<T>) -> Option<Snapshot> {
+    let offset = change(word, handle, |seen| Some(seen.with_tag(LOCKED)))?;
+    Some(Snapshot::live(handle.generation(), offset))
+}
+
 /// Replaces an occupied word of the generation of `handle` by `next` of it; gives the offset it had.
 fn change<T: ?Sized>(
     word: &AtomicU64,

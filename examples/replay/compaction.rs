@@ -8,7 +8,7 @@ use std::time::Duration;
 use typed_pool::{Budget, DefragReport, Heap};
 
 /// The background thread looks this often whether there is something to do.
-const PERIOD: Duration = Duration::from_millis(2);
+const PERIOD: Duration = Duration::from_millis(4);
 /// After a pass without effect it waits twice as long as before, up to this long.
 const PERIOD_MAX: Duration = Duration::from_millis(64);
 /// It compacts while the free memory is split up more than this.

@@ -1,6 +1,6 @@
 //! The objects that live in typed pools.
 
-use typed_pool::{Handle, Pool};
+use typed_pool::{AllocError, Handle, Pool};
 
 use crate::content;
 use crate::verdict::Verdict;
@@ -48,7 +48,7 @@ pub(crate) struct Expected {
 /// A typed pool, whatever the size of its objects.
 pub(crate) trait Shelf: Send + Sync {
     /// Makes an object; the bits of its handle.
-    fn insert(&self, id: u32, length: u32) -> Option<u64>;
+    fn insert(&self, id: u32, length: u32) -> Result<u64, AllocError>;
 
     /// Reads the whole object through a guard of its own.
     fn check(&self, expected: Expected) -> Verdict;
@@ -67,8 +67,9 @@ pub(crate) trait Shelf: Send + Sync {
 }
 
 impl<const N: usize> Shelf for Pool<Object<N>> {
-    fn insert(&self, id: u32, length: u32) -> Option<u64> {
-        Pool::insert(self, Object::new(id, length)).ok().map(Handle::to_bits)
+    fn insert(&self, id: u32, length: u32) -> Result<u64, AllocError> {
+        let inserted = Pool::insert(self, Object::new(id, length));
+        inserted.map(Handle::to_bits).map_err(|refused| refused.error)
     }
 
     fn check(&self, Expected { handle, id, length }: Expected) -> Verdict {

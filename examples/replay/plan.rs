@@ -46,7 +46,8 @@ pub(crate) struct Plan {
 
 const WINDOW_MAX: u32 = 4096;
 const WINDOW_MIN: u32 = 64;
-/// The allocations of one window stay below this share of the peak where [`WINDOW_MIN`] lets them.
+/// The allocations of one window, the largest aside, stay below this share of the peak or below a
+/// MiB, where [`WINDOW_MIN`] lets them.
 const WINDOW_SHARE: u64 = 8;
 
 const MIB: u64 = 1 << 20;
@@ -58,9 +59,9 @@ const GRANULE: u64 = 16;
 impl Plan {
     pub(crate) fn new(trace: &Trace, threads: usize) -> Plan {
         let homes = homes(trace);
-        let (window, ahead) = window(trace);
-        let (measure_at, footprint) = footprint(trace, &homes);
         let largest = trace.records().iter().map(|record| record.size).max().unwrap_or(0);
+        let (window, ahead) = window(trace, largest);
+        let (measure_at, footprint) = footprint(trace, &homes);
         let capacity = footprint
             .saturating_add(footprint / 2)
             .saturating_add(largest.saturating_mul(2))
@@ -152,11 +153,12 @@ fn footprint(trace: &Trace, homes: &[Home]) -> (u32, u64) {
 }
 
 /// How far the workers may drift apart, and the most that is allocated in so many records.
-fn window(trace: &Trace) -> (u32, u64) {
+fn window(trace: &Trace, largest: u64) -> (u32, u64) {
+    let limit = MIB.max(trace.peak_bytes() / WINDOW_SHARE).saturating_add(largest);
     let mut window = WINDOW_MAX;
     loop {
         let most = allocated_within(trace, window as usize);
-        if window == WINDOW_MIN || most <= trace.peak_bytes() / WINDOW_SHARE {
+        if window == WINDOW_MIN || most <= limit {
             return (window, most);
         }
         window /= 2;

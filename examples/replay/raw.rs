@@ -18,11 +18,11 @@ pub(crate) fn allocate(
     checks: &mut Checks,
 ) -> Result<u64, Refused> {
     let id = record.object;
-    let size = usize::try_from(record.size).map_err(|_| Refused)?;
-    let layout = Layout::from_size_align(size, 1 << align_log2).map_err(|_| Refused)?;
+    let size = usize::try_from(record.size).map_err(|_| Refused::Impossible)?;
+    let layout = Layout::from_size_align(size, 1 << align_log2).map_err(|_| Refused::Impossible)?;
     let zeroed = record.op == Op::AllocateZeroed;
     let made = if zeroed { heap.allocate_zeroed(layout) } else { heap.allocate(layout) };
-    let handle = made.map_err(|_| Refused)?;
+    let handle = made.map_err(Refused::Heap)?;
     match heap.write(handle) {
         Ok(mut block) => {
             checks.expect(block.len() == size, || format!("object {id}: a block of another size"));
@@ -36,31 +36,32 @@ pub(crate) fn allocate(
     Ok(handle.to_bits())
 }
 
-/// Gives the block another size, checks what was kept, and writes new contents.
+/// Gives the block another size, checks what was kept, and writes new contents. False when the
+/// block could not be resized though there was room, which is counted as a mismatch.
 pub(crate) fn resize(
     heap: &Heap,
     bits: u64,
     record: &Record,
     cell: &Cell,
     checks: &mut Checks,
-) -> Result<(), Refused> {
+) -> Result<bool, Refused> {
     let id = record.object;
-    let size = usize::try_from(record.size).map_err(|_| Refused)?;
+    let size = usize::try_from(record.size).map_err(|_| Refused::Impossible)?;
     let (Some(handle), Some(version)) = (Handle::from_bits(bits), cell.version()) else {
         checks.expect(false, || format!("object {id}: no handle"));
-        return Ok(());
+        return Ok(false);
     };
     cell.change();
     match heap.resize(handle, size) {
         Ok(()) => {}
-        Err(ResizeError::Stale) => {
-            checks.expect(false, || format!("object {id}: a live block is refused"));
+        Err(ResizeError::Alloc(error)) => {
             cell.unchanged();
-            return Ok(());
+            return Err(Refused::Heap(error));
         }
-        Err(_) => {
+        Err(error) => {
             cell.unchanged();
-            return Err(Refused);
+            checks.expect(false, || format!("object {id} cannot be resized: {error}"));
+            return Ok(false);
         }
     }
     match heap.write(handle) {
@@ -75,7 +76,7 @@ pub(crate) fn resize(
         Err(_) => checks.expect(false, || format!("object {id}: a live block is refused")),
     }
     cell.changed(record.size);
-    Ok(())
+    Ok(true)
 }
 
 /// Reads the whole block.

@@ -9,10 +9,14 @@ use crate::verdict::Checks;
 /// How many objects a reader looks for before it starts to check; few of them live.
 const BATCH: usize = 64;
 
+/// A reader keeps its processor for so many batches, which takes some ten microseconds.
+const BATCHES_MAX: u32 = 4;
+
 /// Checks random live objects until the replay stops.
 pub(crate) fn read(run: &Run<'_>, reader: usize) -> Checks {
     let mut checks = Checks::default();
     let mut random = fastrand::Rng::with_seed(reader as u64);
+    let mut batches = 0u32;
     let mut ids = Vec::with_capacity(BATCH);
     while !run.stop.load(Ordering::Relaxed) {
         if run.plan.homes.is_empty() {
@@ -23,6 +27,11 @@ pub(crate) fn read(run: &Run<'_>, reader: usize) -> Checks {
         let newest = run.schedule.newest();
         ids.extend((0..BATCH).map(|_| random.u32(..=newest)));
         run.store.check_shared(&ids, &mut checks);
+        batches += 1;
+        if batches % BATCHES_MAX == 0 {
+            // Some worker may wait for another that waits for this processor.
+            thread::yield_now();
+        }
     }
     checks
 }

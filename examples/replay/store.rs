@@ -1,8 +1,10 @@
 //! The heap of a replay: four typed pools and raw blocks, and what is known of each object.
 
+use std::fmt;
+
 use anyhow::{Context, Result};
 use examples::trace::Record;
-use typed_pool::{Heap, Policy, Pool};
+use typed_pool::{AllocError, Heap, Policy, Pool};
 
 use crate::cell::Cell;
 use crate::object::{Expected, Object, Shelf};
@@ -18,9 +20,23 @@ pub(crate) struct Store {
     cells: Vec<Cell>,
 }
 
-/// The heap had no room.
+/// The heap refused an allocation.
 #[derive(Debug)]
-pub(crate) struct Refused;
+pub(crate) enum Refused {
+    /// The heap says why.
+    Heap(AllocError),
+    /// No address space has room for it.
+    Impossible,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Heap(error) => error.fmt(f),
+            Refused::Impossible => f.write_str("no address space has room for it"),
+        }
+    }
+}
 
 /// By how much the sum of the live sizes changes.
 pub(crate) type Change = i64;
@@ -52,7 +68,9 @@ impl Store {
     pub(crate) fn allocate(&self, record: &Record, checks: &mut Checks) -> Result<Change, Refused> {
         let id = record.object;
         let handle = match self.homes[id as usize] {
-            Home::Pool(pool) => self.shelf(pool).insert(id, record.size as u32).ok_or(Refused)?,
+            Home::Pool(pool) => {
+                self.shelf(pool).insert(id, record.size as u32).map_err(Refused::Heap)?
+            }
             Home::Raw { align_log2 } => raw::allocate(&self.heap, record, align_log2, checks)?,
         };
         self.cell(id).open(handle, record.size);
@@ -91,8 +109,8 @@ impl Store {
         };
         checks.settle(id, self.check(id, handle));
         let old = cell.size();
-        raw::resize(&self.heap, handle, record, cell, checks)?;
-        Ok(record.size as Change - old as Change)
+        let resized = raw::resize(&self.heap, handle, record, cell, checks)?;
+        Ok(if resized { record.size as Change - old as Change } else { 0 })
     }
 
     /// Reads the whole object.

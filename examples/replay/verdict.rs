@@ -13,7 +13,7 @@ pub(crate) enum Verdict {
     Changing,
 }
 
-/// How many wrong checks are described; the rest are only counted.
+/// How many wrong checks and failures are described; the rest are only counted.
 const NOTES_MAX: usize = 5;
 
 /// The checks of one thread, or the sum of several.
@@ -22,7 +22,7 @@ pub(crate) struct Checks {
     /// Number of checks, wrong ones included.
     pub(crate) verified: u64,
     pub(crate) mismatches: u64,
-    /// What the first wrong checks found.
+    /// What the first wrong checks and failed allocations were.
     pub(crate) notes: Vec<String>,
 }
 
@@ -32,9 +32,14 @@ impl Checks {
         self.verified += 1;
         if !right {
             self.mismatches += 1;
-            if self.notes.len() < NOTES_MAX {
-                self.notes.push(note());
-            }
+            self.note(note);
+        }
+    }
+
+    /// Keeps a remark, unless there are enough of them.
+    pub(crate) fn note(&mut self, note: impl FnOnce() -> String) {
+        if self.notes.len() < NOTES_MAX {
+            self.notes.push(note());
         }
     }
 

@@ -78,6 +78,10 @@ fn perform(run: &Run<'_>, worker: usize, record: &Record, done: &mut Done) {
     };
     match change {
         Ok(change) => run.live.change(change),
-        Err(Refused) => done.failed_allocations += 1,
+        Err(refused) => {
+            done.failed_allocations += 1;
+            done.checks
+                .note(|| format!("object {}, {} bytes: {refused}", record.object, record.size));
+        }
     }
 }

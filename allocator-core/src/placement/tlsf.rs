@@ -237,8 +237,7 @@ impl Placement for Tlsf {
 
 #[cfg(all(test, not(loom), not(miri)))]
 mod tests {
-    //! How full a space gets; whether the policy is right is tested with the others. Too many
-    //! steps for an interpreter.
+    //! How full a space gets, in too many steps for an interpreter.
 
     use super::super::model::{Random, need, space_of};
     use super::{Placement, Tlsf};

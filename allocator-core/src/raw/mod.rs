@@ -10,6 +10,8 @@ pub(crate) mod os;
 pub(crate) mod words;
 
 pub use memory::Buffer;
+#[cfg(loom)]
+pub(crate) use memory::Borrowed;
 pub(crate) use memory::Memory;
 pub(crate) use words::WordArray;
 

@@ -13,7 +13,6 @@ mod take;
 mod view;
 
 pub(crate) use retire::{Effort, Retired};
-pub use take::Extracted;
 pub use view::{Hold, Replacement, Reservation, Table, TableGuard, TableSpec};
 
 use crate::block::Owner;

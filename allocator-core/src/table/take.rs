@@ -4,31 +4,39 @@
 //! can begin to, its bytes can be read out, and the slot is made vacant. Any step that fails puts the
 //! object back as it was, so a guard that somebody forgot costs patience, never the value.
 
-use super::{Slots, Table};
+use super::Table;
 use crate::block;
 use crate::error::TakeError;
 use crate::grace::Grace;
 use crate::handle::Handle;
-use crate::heap::Inner;
 use crate::slot::{self, LockOutcome, Snapshot};
 use crate::sync::atomic::Ordering;
 use core::ptr::NonNull;
 use std::time::Instant;
 
 impl Table {
-    /// Locks the object of `handle` for its value to be taken out, waiting for readers of other threads up
-    /// to the heap's patience, and for a running pass of a mover.
+    /// Takes an object out: `read` gets its place once nobody else can see it, and reads the value out. Waits
+    /// for readers of other threads up to the heap's patience, and for a running pass of a mover.
+    ///
+    /// Readers of this object wait while `read` runs.
     ///
     /// # Errors
     /// Says what keeps the object; nothing has changed then.
-    pub fn take<T: ?Sized>(&self, handle: Handle<T>) -> Result<Extracted<'_>, TakeError> {
-        let (inner, _) = self.parts();
-        let deadline = Instant::now() + inner.patience;
+    ///
+    /// # Safety
+    /// `read` moves the object out of its place, which is free afterwards. If it panics, the object stays,
+    /// so it must not have been moved out then.
+    pub unsafe fn take<T: ?Sized, R>(
+        &self,
+        handle: Handle<T>,
+        read: impl FnOnce(NonNull<u8>) -> R,
+    ) -> Result<R, TakeError> {
+        let deadline = Instant::now() + self.parts().0.patience;
         loop {
             match self.attempt(handle, Some(deadline)) {
                 // A reader cancelled the mark and is gone soon.
                 Err(TakeError::Busy) if Instant::now() < deadline => std::thread::yield_now(),
-                done => return done,
+                seized => return seized.map(|seized| seized.take_with(read)),
             }
         }
     }
@@ -37,15 +45,45 @@ impl Table {
     ///
     /// # Errors
     /// As [`take`](Self::take), with [`TakeError::Busy`] where it would wait.
-    pub fn try_take<T: ?Sized>(&self, handle: Handle<T>) -> Result<Extracted<'_>, TakeError> {
-        self.attempt(handle, None)
+    ///
+    /// # Safety
+    /// As [`take`](Self::take).
+    pub unsafe fn try_take<T: ?Sized, R>(
+        &self,
+        handle: Handle<T>,
+        read: impl FnOnce(NonNull<u8>) -> R,
+    ) -> Result<R, TakeError> {
+        self.attempt(handle, None).map(|seized| seized.take_with(read))
+    }
+
+    /// The same for who has the table alone: no guard of this table is left, so nothing is waited for but a
+    /// copy of this very object, and an open guard of the caller is no obstacle.
+    ///
+    /// # Errors
+    /// [`TakeError::Stale`] or [`TakeError::Pinned`]; nothing has changed then.
+    ///
+    /// # Safety
+    /// As [`take`](Self::take).
+    pub unsafe fn take_mut<T: ?Sized, R>(
+        &mut self,
+        handle: Handle<T>,
+        read: impl FnOnce(NonNull<u8>) -> R,
+    ) -> Result<R, TakeError> {
+        let word = self.parts().1.word(handle).ok_or(TakeError::Stale)?;
+        // A mover that has marked the object finds it locked, and gives the move up.
+        let snapshot = slot::seize(word, handle).ok_or(TakeError::Stale)?;
+        let seized = Seized { table: self, index: handle.index(), snapshot };
+        if seized.is_held() {
+            return Err(TakeError::Pinned);
+        }
+        Ok(seized.take_with(read))
     }
 
     fn attempt<T: ?Sized>(
         &self,
         handle: Handle<T>,
         deadline: Option<Instant>,
-    ) -> Result<Extracted<'_>, TakeError> {
+    ) -> Result<Seized<'_>, TakeError> {
         let (inner, slots) = self.parts();
         if inner.readers.own_open().is_some() {
             return Err(if self.contains(handle) { TakeError::OwnGuard } else { TakeError::Stale });
@@ -64,14 +102,12 @@ impl Table {
             slot::unmark(word, marked);
             return Err(TakeError::Busy);
         }
-        match slot::lock(word, marked) {
-            LockOutcome::Cancelled => Err(TakeError::Busy),
-            LockOutcome::Locked if block::is_held(inner.store.header(marked.offset())) => {
-                slot::unlock(word, marked, marked.offset());
-                Err(TakeError::Pinned)
-            }
-            LockOutcome::Locked => Ok(Extracted { table: self, index: handle.index(), marked }),
+        if slot::lock(word, marked) == LockOutcome::Cancelled {
+            return Err(TakeError::Busy);
         }
+        let seized = Seized { table: self, index: handle.index(), snapshot: marked };
+        // Dropping it puts the object back.
+        if seized.is_held() { Err(TakeError::Pinned) } else { Ok(seized) }
     }
 
     /// Marks the slot of `handle`, unless it is stale or the object is pinned.
@@ -96,44 +132,35 @@ impl Table {
 
 /// An object that is locked so that its value can be read out. Dropping it leaves the object in the table.
 #[derive(Debug)]
-pub struct Extracted<'t> {
+struct Seized<'t> {
     table: &'t Table,
     index: u32,
-    marked: Snapshot,
+    snapshot: Snapshot,
 }
 
-impl Extracted<'_> {
-    /// Where the object is. Readers of this object wait while it is locked: read it out at once.
-    pub fn as_ptr(&self) -> NonNull<u8> {
+impl Seized<'_> {
+    fn is_held(&self) -> bool {
         let (inner, _) = self.table.parts();
-        inner.store.memory().block(self.marked.offset())
+        block::is_held(inner.store.header(self.snapshot.offset()))
     }
 
-    /// Ends the life of the object without dropping it.
-    ///
-    /// # Safety
-    /// The value was read out; it is the caller's now.
-    pub unsafe fn finish(self) {
+    /// Reads the value out and ends the object's life: its block and slot are free at once.
+    fn take_with<R>(self, read: impl FnOnce(NonNull<u8>) -> R) -> R {
         let (inner, slots) = self.table.parts();
-        let this = core::mem::ManuallyDrop::new(self);
-        slots.end_locked(inner, this.index, this.marked);
+        let result = read(inner.store.memory().block(self.snapshot.offset()));
+        let (index, snapshot) = (self.index, self.snapshot);
+        core::mem::forget(self);
+        slot::vacate(slots.words.get(index), snapshot);
+        slots.count(-1);
+        inner.store.free(snapshot.offset());
+        slots.return_slot(index, snapshot.generation() + 1);
+        result
     }
 }
 
-impl Drop for Extracted<'_> {
+impl Drop for Seized<'_> {
     fn drop(&mut self) {
         let (_, slots) = self.table.parts();
-        slot::unlock(slots.words.get(self.index), self.marked, self.marked.offset());
-    }
-}
-
-impl Slots {
-    /// Ends a locked object: nobody can see it, so its block and slot are free at once.
-    fn end_locked(&self, heap: &Inner, index: u32, marked: Snapshot) {
-        let word = self.words.get(index);
-        slot::vacate(word, marked);
-        self.count(-1);
-        heap.store.free(marked.offset());
-        self.return_slot(index, marked.generation() + 1);
+        slot::unlock(slots.words.get(self.index), self.snapshot, self.snapshot.offset());
     }
 }

@@ -273,6 +273,8 @@ impl<'t> TableGuard<'t> {
         match block::try_hold(header, Access::Shared) {
             HoldOutcome::Busy => Err(AccessError::Busy),
             HoldOutcome::Held => Ok(Hold {
+                #[cfg(loom)]
+                borrow: track(&self.table.heap, block),
                 header: NonNull::from(header),
                 block,
                 slots: Arc::clone(&self.table.slots),
@@ -387,6 +389,8 @@ impl Drop for Replacement<'_> {
 /// It keeps the heap's memory alive, outlives the table, and may go to other threads as far as the object
 /// may.
 pub struct Hold {
+    #[cfg(loom)]
+    borrow: Option<crate::raw::Borrowed>,
     header: NonNull<AtomicU64>,
     block: NonNull<u8>,
     slots: Arc<Slots>,
@@ -414,6 +418,8 @@ impl Hold {
         match block::try_hold(self.header(), Access::Shared) {
             HoldOutcome::Busy => Err(AccessError::Busy),
             HoldOutcome::Held => Ok(Self {
+                #[cfg(loom)]
+                borrow: track(&self.heap, self.block),
                 header: self.header,
                 block: self.block,
                 slots: Arc::clone(&self.slots),
@@ -438,13 +444,17 @@ impl Drop for Hold {
     fn drop(&mut self) {
         let inner = self.heap.inner();
         #[cfg(loom)]
-        {
-            let memory = inner.store.memory();
-            let bytes = self.block.as_ptr().addr() - memory.base().addr();
-            memory.track_read((bytes / GRANULE) as u32);
-        }
+        drop(self.borrow.take());
         if block::let_go(self.header(), Access::Shared) == 0 {
             self.slots.last_hold_gone(inner);
         }
     }
+}
+
+/// A read of the block that lasts as long as its hold, for the model checker.
+#[cfg(loom)]
+fn track(heap: &Heap, block: NonNull<u8>) -> Option<crate::raw::Borrowed> {
+    let memory = heap.inner().store.memory();
+    let bytes = block.addr().get() - memory.base().addr();
+    Some(memory.track_borrow((bytes / GRANULE) as u32))
 }
