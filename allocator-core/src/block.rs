@@ -34,7 +34,7 @@ const DEAD: u64 = WRITER - 1;
 pub(crate) const HOLDS_MAX: u64 = DEAD - 1;
 
 /// Which slot of which table names a block.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Owner {
     pub(crate) table: u16,
     pub(crate) slot: u32,

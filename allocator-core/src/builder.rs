@@ -8,7 +8,7 @@ use crate::raw::{Buffer, GRANULE, Memory};
 use std::time::Duration;
 
 /// Smallest capacity, in bytes.
-pub(crate) const CAPACITY_MIN: usize = 1 << 10;
+pub(crate) const CAPACITY_MIN: usize = 256;
 /// Largest capacity, in bytes: what 32-bit offsets can name.
 pub(crate) const CAPACITY_MAX: usize = 64 << 30;
 /// Heaps below this capacity have one stripe.
@@ -43,7 +43,7 @@ pub enum FenceMode {
 /// assert_eq!(heap.capacity(), 16 << 20);
 ///
 /// let error = Heap::builder().capacity(100).build().unwrap_err();
-/// assert_eq!(error.to_string(), "capacity is 100, which is not in 1024..=68719476736");
+/// assert_eq!(error.to_string(), "capacity is 100, which is not in 256..=68719476736");
 /// # Ok::<(), allocator_core::BuildError>(())
 /// ```
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl HeapBuilder {
         }
     }
 
-    /// Bytes that the heap can hold as one block: 1 KiB to 64 GiB, 64 MiB by default. Address space is
+    /// Bytes that the heap can hold as one block: 256 bytes to 64 GiB, 64 MiB by default. Address space is
     /// reserved at once, memory is committed when it is first used. (At exactly 64 GiB the largest block is
     /// two granules smaller.)
     pub fn capacity(mut self, bytes: usize) -> Self {
@@ -84,7 +84,7 @@ impl HeapBuilder {
     }
 
     /// Uses a buffer of the caller's instead of mapped memory; overrides [`capacity`](Self::capacity). Needs
-    /// about 1 KiB. Its pages are never given back to the system.
+    /// 256 bytes at least. Its pages are never given back to the system.
     pub fn buffer(mut self, buffer: impl Into<Buffer>) -> Self {
         self.buffer = Some(buffer.into());
         self

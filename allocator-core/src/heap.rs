@@ -219,7 +219,7 @@ impl Inner {
         self.store.drain();
         let found = self.store.allocate_central(request, owner).or_else(|| {
             self.store.allocate(request, owner).or_else(|| {
-                let fits = u64::from(request.need.len) <= self.store.central().space.free();
+                let fits = layout.size() <= crate::stats::space(&self.store).free_bytes;
                 if !(self.compact_when_full && fits) {
                     return None;
                 }

@@ -45,6 +45,8 @@ pub struct Stats {
     pub pools: usize,
     /// Each stripe's share.
     pub stripes: Vec<StripeStats>,
+    /// Bytes of the largest free run, with the header that a block in it would need.
+    largest_run: usize,
 }
 
 /// What one stripe holds.
@@ -60,10 +62,10 @@ pub struct StripeStats {
 }
 
 impl Stats {
-    /// The share of the free memory that the largest free block leaves out: 0 when all free memory is one
+    /// The share of the free memory that the largest free run leaves out: 0 when all free memory is one
     /// run, towards 1 as it falls to pieces.
     pub fn fragmentation(&self) -> f64 {
-        fragmentation(self.largest_free, self.free_bytes)
+        fragmentation(self.largest_run, self.free_bytes)
     }
 }
 
@@ -76,6 +78,7 @@ pub(crate) fn fragmentation(largest: usize, free: usize) -> f64 {
 pub(crate) struct SpaceStats {
     pub(crate) free_bytes: usize,
     pub(crate) largest_free: usize,
+    largest_run: usize,
     pub(crate) committed: usize,
     pub(crate) stripes: Vec<StripeStats>,
     held_granules: u64,
@@ -83,15 +86,24 @@ pub(crate) struct SpaceStats {
 }
 
 impl SpaceStats {
+    /// A free run of so many granules, for blocks with chunks of their own.
+    fn note_run(&mut self, run: u32) {
+        let block = run.saturating_sub(crate::chunk::HEADER);
+        self.largest_free = self.largest_free.max(block as usize * GRANULE);
+        self.largest_run = self.largest_run.max(run as usize * GRANULE);
+    }
+
+    /// A free cell of so many bytes.
+    fn note_cell(&mut self, bytes: usize) {
+        self.largest_free = self.largest_free.max(bytes);
+        self.largest_run = self.largest_run.max(bytes);
+    }
+
     pub(crate) fn fragmentation(&self) -> f64 {
-        fragmentation(self.largest_free, self.free_bytes)
+        fragmentation(self.largest_run, self.free_bytes)
     }
 }
 
-/// Bytes of the largest block in a free run.
-fn block_bytes(run: u32) -> usize {
-    run.saturating_sub(crate::chunk::HEADER) as usize * GRANULE
-}
 
 /// Sums up the store, one lock at a time. O(slabs).
 pub(crate) fn space(store: &Store) -> SpaceStats {
@@ -108,7 +120,7 @@ pub(crate) fn space(store: &Store) -> SpaceStats {
                     share.live_bytes += slab.used as usize * cell;
                     share.free_bytes += (geometry.cells - slab.used) as usize * cell;
                     if slab.used < geometry.cells {
-                        sum.largest_free = sum.largest_free.max(cell);
+                        sum.note_cell(cell);
                     }
                 }
                 share
@@ -117,8 +129,7 @@ pub(crate) fn space(store: &Store) -> SpaceStats {
                 let pages = segments.pages().count();
                 let free = segments.free() as usize * GRANULE;
                 let page = store.shared.pages.page() as usize * GRANULE;
-                let largest = block_bytes(segments.largest(store.memory()));
-                sum.largest_free = sum.largest_free.max(largest);
+                sum.note_run(segments.largest(store.memory()));
                 StripeStats { pages, live_bytes: pages * page - free, free_bytes: free }
             }
         };
@@ -129,7 +140,7 @@ pub(crate) fn space(store: &Store) -> SpaceStats {
     let central = store.central();
     sum.central_free = central.space.free();
     sum.free_bytes += sum.central_free as usize * GRANULE;
-    sum.largest_free = sum.largest_free.max(block_bytes(central.space.largest(store.memory())));
+    sum.note_run(central.space.largest(store.memory()));
     sum.committed = central.committed();
     sum
 }
@@ -162,5 +173,6 @@ fn stats(inner: &Inner) -> Stats {
         retired_slots: tables.iter().map(|table| table.exhausted()).sum(),
         pools: tables.len() - 1,
         stripes: space.stripes,
+        largest_run: space.largest_run,
     }
 }

@@ -1,8 +1,10 @@
 //! [`Budget`] and [`DefragReport`], and the pass that spends the one and fills in the other.
 
+use crate::block::Owner;
 use crate::heap::Inner;
 use crate::stats;
 use core::fmt;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// How much one defragmentation may do. Whichever limit is reached first ends it, between two moves; the
@@ -121,6 +123,8 @@ pub(crate) struct Pass {
     patience: Duration,
     /// Guards stayed open: the rest would wait for them again.
     blocked: bool,
+    /// Whose blocks were found pinned: each is reported once, however often it is tried.
+    pinned: HashSet<Owner>,
     pub(super) report: DefragReport,
 }
 
@@ -133,6 +137,7 @@ impl Pass {
             deadline: budget.time.and_then(|time| start.checked_add(time)),
             patience: heap.patience,
             blocked: false,
+            pinned: HashSet::new(),
             report: DefragReport::default(),
         }
     }
@@ -162,9 +167,11 @@ impl Pass {
         self.report.moved_bytes += bytes as u64;
     }
 
-    pub(super) fn note_pinned(&mut self, bytes: usize) {
-        self.report.blocked_by_pins += 1;
-        self.report.pinned_bytes += bytes as u64;
+    pub(super) fn note_pinned(&mut self, owner: Owner, bytes: usize) {
+        if self.pinned.insert(owner) {
+            self.report.blocked_by_pins += 1;
+            self.report.pinned_bytes += bytes as u64;
+        }
     }
 
     /// Gives empty pages back and closes the report. `settled`: nothing was left to move.

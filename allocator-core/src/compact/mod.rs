@@ -44,7 +44,7 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
         slabs::raise(heap, &mover, &mut pass);
         slide::slide(heap, &mover, &mut pass);
         slide::sink(heap, &mover, &mut pass);
-        settled = pass.report.moves == moves;
+        settled = pass.report.moves == moves && !pass.is_over();
         if settled || pass.is_over() {
             break;
         }

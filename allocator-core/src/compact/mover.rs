@@ -96,7 +96,7 @@ impl Marked {
                 let locked =
                     Locked { marked: self, bytes: self.slots.bytes_of(self.victim.owner.slot) };
                 if block::is_held(heap.store.header(self.victim.offset)) {
-                    pass.note_pinned(locked.bytes);
+                    pass.note_pinned(self.victim.owner, locked.bytes);
                     locked.publish(self.victim.offset);
                     return None;
                 }

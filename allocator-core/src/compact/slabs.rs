@@ -3,7 +3,7 @@
 use super::budget::Pass;
 use super::mover::{BATCH, Mover, Outcome, Victim, move_all};
 use crate::heap::Inner;
-use crate::size_class::{CLASSES, granules};
+use crate::size_class::granules;
 use crate::slab::Slabs;
 use crate::stripe::Stripe;
 
@@ -22,21 +22,26 @@ struct Seen {
 /// Empties the sparsest slabs of each class as far as the other slabs of the class, of whatever stripe, have
 /// room. Afterwards, without pins and readers, at most one slab of each class has free cells.
 pub(super) fn consolidate(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
-    for class in 0..CLASSES {
-        let victims = sparsest(heap, class);
-        for victim in &victims {
+    let mut partial = survey(heap, |seen| seen.free > 0);
+    partial.sort_unstable_by_key(|seen| (seen.class, seen.used, seen.page));
+    for slabs in partial.chunk_by(|a, b| a.class == b.class) {
+        if pass.is_over() {
+            return;
+        }
+        let victims = &slabs[..sparsest(slabs)];
+        for victim in victims {
             with_slabs(heap, victim.stripe, |slabs| {
                 if same(slabs, victim) {
                     slabs.close(victim.number);
                 }
             });
         }
-        for victim in &victims {
+        for victim in victims {
             if pass.is_over() || empty(heap, mover, pass, victim) != Outcome::Done {
                 break;
             }
         }
-        for victim in &victims {
+        for victim in victims {
             reopen(heap, victim);
         }
     }
@@ -53,10 +58,8 @@ pub(super) fn raise(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
     }
 }
 
-/// The slabs of `class` to be emptied: the sparsest, as many as fit into the rest.
-fn sparsest(heap: &Inner, class: usize) -> Vec<Seen> {
-    let mut slabs = survey(heap, |seen| seen.class == class && seen.free > 0);
-    slabs.sort_unstable_by_key(|seen| (seen.used, seen.page));
+/// How many of a class's slabs, sparsest first, fit into the rest of them.
+fn sparsest(slabs: &[Seen]) -> usize {
     let mut room: u64 = slabs.iter().map(|seen| u64::from(seen.free)).sum();
     let mut needed = 0;
     let fits = |seen: &&Seen| {
@@ -64,7 +67,7 @@ fn sparsest(heap: &Inner, class: usize) -> Vec<Seen> {
         needed += u64::from(seen.used);
         needed <= room
     };
-    slabs.iter().take_while(fits).copied().collect()
+    slabs.iter().take_while(fits).count()
 }
 
 /// All slabs that `wanted` picks. O(slabs), one stripe's lock at a time.
