@@ -50,6 +50,8 @@ pub(crate) struct Readers {
     id: u64,
     asymmetric: bool,
     head: AtomicPtr<Record>,
+    /// The heap is gone; threads may forget their records.
+    closed: AtomicBool,
 }
 
 // SAFETY: the records are shared by design: `active`, `owned` are atomics, `next` and `plain` never change after
@@ -160,7 +162,18 @@ impl Readers {
         static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         // Relaxed: only uniqueness matters.
         let id = NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Self { id, asymmetric, head: AtomicPtr::new(ptr::null_mut()) }
+        Self {
+            id,
+            asymmetric,
+            head: AtomicPtr::new(ptr::null_mut()),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// The heap is gone, so nobody enters a section of it again.
+    pub(crate) fn close(&self) {
+        // Relaxed: see `find`.
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     /// Whether entering a section is free of a hardware fence.
@@ -204,8 +217,8 @@ impl Readers {
         let found = MINE.try_with(|mine| {
             let mut mine = mine.0.borrow_mut();
             let record = self.mine(&mine).unwrap_or_else(|| {
-                // Heaps that are gone: nobody else holds their records.
-                mine.retain(|(readers, _)| Arc::strong_count(readers) > 1);
+                // Relaxed: a hint. What is kept once too often goes the next time.
+                mine.retain(|(readers, _)| !readers.closed.load(Ordering::Relaxed));
                 let record = self.acquire();
                 mine.push((Arc::clone(self), record));
                 record

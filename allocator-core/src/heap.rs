@@ -168,6 +168,12 @@ impl Heap {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.readers.close();
+    }
+}
+
 impl Inner {
     /// What a layout asks of the store, if any heap of this capacity could hold it.
     pub(crate) fn request(&self, layout: Layout) -> Option<Request> {
