@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(map.prev_set(bits - 1, 0), None);
     }
 
-    const BITS: usize = 9000;
+    const BITS: usize = if cfg!(miri) { 4200 } else { 9000 };
 
     fn span() -> impl Strategy<Value = (usize, usize)> {
         prop_oneof![(0..=BITS, 0..200_usize), (0..=BITS, 0..BITS)]
@@ -234,7 +234,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig {
-            cases: if cfg!(miri) { 4 } else { 256 },
+            cases: if cfg!(miri) { 2 } else { 256 },
             failure_persistence: None,
             ..ProptestConfig::default()
         })]

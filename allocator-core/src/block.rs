@@ -68,8 +68,10 @@ pub(crate) enum Access {
 pub(crate) enum HoldOutcome {
     /// The block stays where it is until it is let go.
     Held,
-    /// Somebody holds it in a way that excludes ours, or the count is full.
+    /// Somebody holds it in a way that excludes ours.
     Busy,
+    /// It has as many shared holds as can be counted.
+    Full,
 }
 
 /// Number of holds in a header; 0 for a replaced block, which nobody can hold any more.
@@ -92,6 +94,7 @@ pub(crate) fn try_hold(header: &AtomicU64, access: Access) -> HoldOutcome {
         let next = match access {
             Access::Shared if count < HOLDS_MAX => seen + ONE_HOLD,
             Access::Exclusive if count == 0 => seen | HOLDS,
+            Access::Shared if count == HOLDS_MAX => return HoldOutcome::Full,
             _ => return HoldOutcome::Busy,
         };
         // Acquire: the bytes that the last holder wrote. Partner: the Release in `let_go`. Weaker, a reader
@@ -172,9 +175,9 @@ mod tests {
     }
 
     #[test]
-    fn a_full_count_is_busy() {
+    fn a_full_count_is_full() {
         let header = AtomicU64::new(OWNER.header() | HOLDS_MAX << HOLDS_SHIFT);
-        assert_eq!(try_hold(&header, Access::Shared), HoldOutcome::Busy);
+        assert_eq!(try_hold(&header, Access::Shared), HoldOutcome::Full);
         assert_eq!(holds(header.load(Ordering::Relaxed)), HOLDS_MAX);
     }
 

@@ -223,14 +223,25 @@ impl Heap {
 
     fn shared(&self, handle: Handle, wait: Wait) -> Result<BlockRef<'_>, AccessError> {
         let inner = self.inner();
-        let mut held = inner.hold(handle, Access::Shared, wait)?;
-        if held.size.are_zeroes_due() {
-            // Only a block that nobody accessed yet: take it alone, write the zeroes, share it again.
+        let mut backoff = Backoff::default();
+        let held = loop {
+            let held = inner.hold(handle, Access::Shared, wait)?;
+            if !held.size.are_zeroes_due() {
+                break held;
+            }
+            // Nobody accessed the block yet. Take it alone, write the zeroes, share it again; another first
+            // reader may be at it too, and whoever is first does it for both.
             block::let_go(held.header, Access::Shared);
-            held = inner.hold(handle, Access::Exclusive, wait)?;
-            inner.write_zeroes(handle, &mut held);
-            block::downgrade(held.header);
-        }
+            match inner.hold(handle, Access::Exclusive, Wait::No) {
+                Ok(mut held) => {
+                    inner.write_zeroes(handle, &mut held);
+                    block::downgrade(held.header);
+                    break held;
+                }
+                Err(AccessError::Stale) => return Err(AccessError::Stale),
+                Err(AccessError::Busy) => backoff.step(),
+            }
+        };
         inner.store.memory().track_read(held.offset);
         let place = inner.store.memory().block(held.offset);
         Ok(BlockRef {
@@ -300,10 +311,14 @@ impl Inner {
             };
             let offset = offset.ok_or(AccessError::Stale)?;
             let header = self.store.header(offset);
-            if block::try_hold(header, access) == HoldOutcome::Held {
-                // Acquire: sizes change under an exclusive hold only, before the Release that ends it.
-                let size = Size(self.raw.size_word(handle.index()).load(Ordering::Acquire));
-                return Ok(Held { header, offset, size });
+            match block::try_hold(header, access) {
+                HoldOutcome::Held => {
+                    // Acquire: sizes change under an exclusive hold only, before the Release that ends it.
+                    let size = self.raw.size_word(handle.index()).load(Ordering::Acquire);
+                    return Ok(Held { header, offset, size: Size(size) });
+                }
+                HoldOutcome::Full => return Err(AccessError::Busy),
+                HoldOutcome::Busy => {}
             }
             drop(guard);
             if wait == Wait::No {

@@ -130,19 +130,20 @@ impl Central {
         self.committed_pages * OS_PAGE
     }
 
-    /// Gives the pages that lie inside free runs back to the operating system, up to `bytes_max`; the
-    /// bytes that were given back. O(free runs + pages).
-    pub(crate) fn release_pages(&mut self, memory: &Memory, bytes_max: u64) -> u64 {
+    /// Gives the pages that lie inside free runs and in `lo..hi` back to the operating system; the bytes that
+    /// were given back. O(free runs and pages of the range).
+    pub(crate) fn release_pages(&mut self, memory: &Memory, lo: u32, hi: u32) -> u64 {
         if !memory.can_release() {
             return 0;
         }
         let mut released = 0;
-        let mut at = self.lo;
-        while let Some(run) = self.space.next_run(memory, at, self.hi) {
+        // The run that `lo` lies in begins before it.
+        let mut at = self.space.previous_start(lo).unwrap_or(lo);
+        while let Some(run) = self.space.next_run(memory, at, hi) {
             at = run.end();
             // The granule with the tag and the one with the footer stay.
-            let mut page = (run.start + 1).div_ceil(PAGE) as usize;
-            let end = ((run.end() - 1) / PAGE) as usize;
+            let mut page = (run.start + 1).max(lo).div_ceil(PAGE) as usize;
+            let end = ((run.end() - 1).min(hi) / PAGE) as usize;
             while let Some(from) = self.committed.next_set(page, end.max(page)) {
                 let to = self.committed.next_clear(from, end).unwrap_or(end);
                 // SAFETY: the pages lie inside a free run between its tags, and the lock of the centre
@@ -154,16 +155,13 @@ impl Central {
                 self.committed_pages -= to - from;
                 released += ((to - from) * OS_PAGE) as u64;
                 page = to;
-                if released >= bytes_max {
-                    return released;
-                }
             }
         }
         released
     }
 
     /// The pages of a run are about to be written.
-    fn note_taken(&mut self, taken: Run) {
+    pub(crate) fn note_taken(&mut self, taken: Run) {
         self.commit(taken.start / PAGE, (taken.end() - 1) / PAGE);
         // What is left of the run on both sides got new tags.
         if taken.end() < self.hi {

@@ -18,7 +18,9 @@
 //! of every reader that did not see their write.
 
 use crate::raw::os::membarrier;
-use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence, light_barrier};
+use crate::sync::atomic::{
+    AtomicBool, AtomicPtr, Ordering, OwnedU64, fence, light_barrier, load_own,
+};
 use crate::sync::{Arc, local};
 use core::cell::{Cell, RefCell};
 use core::marker::PhantomData;
@@ -30,7 +32,7 @@ use core::ptr;
 #[repr(align(128))]
 pub(crate) struct Record {
     /// Odd while its thread is inside a section; grows by one at each enter and leave.
-    pub(crate) active: AtomicU64,
+    pub(crate) active: OwnedU64,
     /// Open guards of the thread. Only the owning thread touches it.
     nesting: Cell<u32>,
     /// The record serves one guard of a thread whose thread-locals are gone; only the owner touches it.
@@ -121,8 +123,7 @@ impl Record {
         let nesting = self.nesting.get();
         self.nesting.set(nesting + 1);
         if nesting == 0 {
-            // Relaxed: only this thread stores to `active`.
-            let next = self.active.load(Ordering::Relaxed) + 1;
+            let next = load_own(&self.active) + 1;
             // Release, not Relaxed: the reclaiming side may miss our last `leave` and see only this store;
             // it must still see the reads of the section before. Partner: the Acquire in `Grace`.
             self.active.store(next, Ordering::Release);
@@ -142,8 +143,7 @@ impl Record {
         let nesting = self.nesting.get() - 1;
         self.nesting.set(nesting);
         if nesting == 0 {
-            // Relaxed: only this thread stores to `active`.
-            let next = self.active.load(Ordering::Relaxed) + 1;
+            let next = load_own(&self.active) + 1;
             // Release: the reads of the section come before. Partner: the Acquire in `Grace`. Weaker, a mover
             // could copy while the last read of the section is still under way.
             self.active.store(next, Ordering::Release);
@@ -241,7 +241,7 @@ impl Readers {
             return free;
         }
         let record = Box::into_raw(Box::new(Record {
-            active: AtomicU64::new(0),
+            active: OwnedU64::new(0),
             nesting: Cell::new(0),
             temporary: Cell::new(false),
             plain: !self.asymmetric,

@@ -205,7 +205,8 @@ impl Inner {
     }
 
     /// Finds room for a block of `slot`: at once, or after reclaiming what is retired, then after giving the
-    /// centre what stripes hold without need, then (if the heap was built so) after a defragmentation.
+    /// centre what stripes hold without need, then in a cell that is far too large, then (if the heap was
+    /// built so) after a defragmentation.
     pub(crate) fn place(
         &self,
         slots: &Slots,
@@ -223,16 +224,21 @@ impl Inner {
             return Ok(offset);
         }
         self.store.drain();
-        let found = self.store.allocate_central(request, owner).or_else(|| {
-            self.store.allocate(request, owner).or_else(|| {
-                let fits = layout.size() <= crate::stats::space(&self.store).free_bytes;
-                if !(self.compact_when_full && fits) {
-                    return None;
-                }
-                crate::compact::run(self, Budget::unlimited());
-                self.store.allocate(request, owner)
-            })
-        });
+        let allocate = || self.store.allocate(request, owner);
+        let compact_and_allocate = || {
+            let free = crate::stats::space(&self.store).free_bytes;
+            if !self.compact_when_full || layout.size() > free {
+                return None;
+            }
+            crate::compact::run(self, Budget::unlimited());
+            allocate()
+        };
+        let found = self
+            .store
+            .allocate_central(request, owner)
+            .or_else(allocate)
+            .or_else(|| self.store.allocate_anywhere(request, owner))
+            .or_else(compact_and_allocate);
         let kind = AllocErrorKind::OutOfMemory;
         found.ok_or_else(|| self.refusal(kind, layout.size(), layout.align()))
     }

@@ -83,6 +83,10 @@ mod compact;
 mod raw;
 mod sync;
 
+#[cfg(all(test, loom))]
+#[allow(unsafe_code)]
+mod models;
+
 pub use blocks::{BlockMut, BlockRef};
 pub use builder::{FenceMode, HeapBuilder};
 pub use compact::{Budget, DefragReport};

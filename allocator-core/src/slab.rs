@@ -30,8 +30,18 @@ pub(crate) struct Slab {
     free: u32,
     /// Place in the list of its class's partial slabs.
     listed: u32,
-    /// A mover empties it: no new blocks.
-    closed: bool,
+    mode: Mode,
+}
+
+/// Who puts blocks into a slab.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// Whoever allocates.
+    Open,
+    /// Nobody: a mover empties it, and its page goes as soon as it is empty.
+    Emptying,
+    /// The mover alone, which keeps it even while it is empty.
+    Filling,
 }
 
 /// What freeing a cell left behind.
@@ -84,6 +94,22 @@ impl Slabs {
         Some(self.take_cell(memory, classes.geometry(class), number, owner))
     }
 
+    /// Takes a cell of any class that holds `granules` aligned to `align`, however much is wasted: for a
+    /// heap that has nothing else left. O(classes).
+    pub(crate) fn allocate_anywhere(
+        &mut self,
+        memory: &Memory,
+        classes: &Classes,
+        granules: u32,
+        align: u32,
+        owner: Owner,
+    ) -> Option<u32> {
+        let holds = |geometry: &Geometry| geometry.cell >= granules && geometry.align >= align;
+        (0..CLASSES)
+            .filter(|class| holds(classes.geometry(*class)))
+            .find_map(|class| self.allocate(memory, classes, class, owner))
+    }
+
     /// Takes a cell of the slab `number`, which has a free one.
     pub(crate) fn take_cell(
         &mut self,
@@ -116,14 +142,14 @@ impl Slabs {
         offset
     }
 
-    /// Makes the chunk `page` a slab of `class`; `open` puts it up for new blocks.
+    /// Makes the chunk `page` a slab of `class`.
     pub(crate) fn add_page(
         &mut self,
         memory: &Memory,
         pages: &PageMap,
         class: usize,
         page: Run,
-        open: bool,
+        mode: Mode,
     ) -> u32 {
         chunk::init(memory, page, Kind::Slab);
         let slab = Slab {
@@ -133,7 +159,7 @@ impl Slabs {
             fresh: 0,
             free: NONE,
             listed: NONE,
-            closed: !open,
+            mode,
         };
         let number = self.vacant.pop().unwrap_or(self.slabs.len() as u32);
         if number as usize == self.slabs.len() {
@@ -141,7 +167,7 @@ impl Slabs {
         } else {
             self.slabs[number as usize] = slab;
         }
-        if open {
+        if mode == Mode::Open {
             self.list(number);
         }
         let label = Label::Slab { stripe: self.stripe, class: class as u8, slab: number };
@@ -169,11 +195,16 @@ impl Slabs {
         header.store(u64::from(slab.free), Ordering::Relaxed);
         slab.free = cell;
         slab.used -= 1;
-        let (empty, closed) = (slab.used == 0, slab.closed);
-        if slab.listed == NONE && !closed {
+        let (empty, mode) = (slab.used == 0, slab.mode);
+        if slab.listed == NONE && mode == Mode::Open {
             self.list(number);
         }
-        if empty && (closed || self.partial[class].len() > 1) {
+        let needless = match mode {
+            Mode::Open => self.partial[class].len() > 1,
+            Mode::Emptying => true,
+            Mode::Filling => false,
+        };
+        if empty && needless {
             Freed::Page(self.remove_page(pages, number, geometry, memory))
         } else {
             Freed::Kept
@@ -218,11 +249,11 @@ impl Slabs {
 
     /// Closes a slab to new blocks while it is emptied.
     pub(crate) fn close(&mut self, number: u32) {
-        self.slabs[number as usize].closed = true;
+        self.slabs[number as usize].mode = Mode::Emptying;
         self.unlist(number);
     }
 
-    /// Opens a closed slab again; gives its page where it is empty by now.
+    /// Opens a slab that a mover had to itself; gives its page where it is empty by now.
     pub(crate) fn reopen(
         &mut self,
         memory: &Memory,
@@ -231,7 +262,7 @@ impl Slabs {
         number: u32,
     ) -> Option<Run> {
         let slab = &mut self.slabs[number as usize];
-        slab.closed = false;
+        slab.mode = Mode::Open;
         if slab.used == 0 {
             return Some(self.remove_page(pages, number, geometry, memory));
         }
@@ -246,9 +277,9 @@ impl Slabs {
         self.slab(number).used < geometry.cells
     }
 
-    /// Whether a slab is being emptied, or filled by a mover.
+    /// Whether a mover has the slab to itself.
     pub(crate) fn is_closed(&self, number: u32) -> bool {
-        self.slab(number).closed
+        self.slab(number).mode != Mode::Open
     }
 
     fn list(&mut self, number: u32) {
@@ -319,7 +350,7 @@ impl Slabs {
                 ));
             }
             let listed = slab.listed != NONE;
-            if listed != (slab.used < geometry.cells && !slab.closed) {
+            if listed != (slab.used < geometry.cells && slab.mode == Mode::Open) {
                 return Err(format!("{slab:?} is on the wrong list"));
             }
         }

@@ -170,6 +170,11 @@ impl Space {
         self.run_before(memory, last as u32 + 1)
     }
 
+    /// Where the last free run that starts at or before `at` starts.
+    pub(crate) fn previous_start(&self, at: u32) -> Option<u32> {
+        self.first.prev_set(at as usize, 0).map(|start| start as u32)
+    }
+
     /// All free runs in address order.
     pub(crate) fn runs(&self, memory: &Memory, lo: u32, hi: u32) -> Vec<Run> {
         let mut runs = Vec::new();

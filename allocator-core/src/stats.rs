@@ -104,7 +104,6 @@ impl SpaceStats {
     }
 }
 
-
 /// Sums up the store, one lock at a time. O(slabs).
 pub(crate) fn space(store: &Store) -> SpaceStats {
     let mut sum = SpaceStats::default();

@@ -94,6 +94,13 @@ impl Store {
         Some(chunk::init_block(self.memory(), taken, owner))
     }
 
+    /// Finds room in any page of any stripe, however much of it is wasted: the last resort.
+    pub(crate) fn allocate_anywhere(&self, request: &Request, owner: Owner) -> Option<u32> {
+        self.stripes
+            .iter()
+            .find_map(|stripe| stripe.lock().allocate_anywhere(&self.shared, request, owner))
+    }
+
     /// Frees the block at `offset`, which nobody can see any more. One stripe's lock or the centre's; both
     /// where a page becomes empty.
     pub(crate) fn free(&self, offset: u32) {

@@ -7,7 +7,7 @@ use crate::placement::{Need, Run};
 use crate::raw::Memory;
 use crate::segment::Segments;
 use crate::size_class::Classes;
-use crate::slab::{Freed, Slabs};
+use crate::slab::{Freed, Mode, Slabs};
 use crate::space::End;
 use crate::sync::local;
 use core::cell::Cell;
@@ -67,6 +67,23 @@ impl Stripe {
         }
     }
 
+    /// Finds room in the pages that the stripe has, however much of it is wasted.
+    pub(crate) fn allocate_anywhere(
+        &mut self,
+        shared: &Shared,
+        request: &Request,
+        owner: Owner,
+    ) -> Option<u32> {
+        let Shared { memory, classes, .. } = shared;
+        let Request { granules, need, .. } = *request;
+        match self {
+            Self::Slabs(slabs) => {
+                slabs.allocate_anywhere(memory, classes, granules, need.align, owner)
+            }
+            Self::Segments(segments) => segments.allocate(memory, need, owner),
+        }
+    }
+
     /// Takes one more page from the centre, for blocks like this one; false when there is none.
     pub(crate) fn add_page(
         &mut self,
@@ -80,7 +97,7 @@ impl Stripe {
         match self {
             Self::Slabs(slabs) => {
                 let class = request.class.expect("stripes of slabs hold blocks of classes only");
-                slabs.add_page(&shared.memory, &shared.pages, class, page, true);
+                slabs.add_page(&shared.memory, &shared.pages, class, page, Mode::Open);
             }
             Self::Segments(segments) => segments.add_page(&shared.memory, &shared.pages, page),
         }

@@ -17,6 +17,16 @@ mod imp {
             AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence,
         };
 
+        /// An atomic that one thread at a time owns: only the owner stores.
+        pub(crate) type OwnedU64 = AtomicU64;
+
+        /// What the owner of the atomic stored last.
+        #[inline(always)]
+        pub(crate) fn load_own(owned: &OwnedU64) -> u64 {
+            // Relaxed: nobody else stores.
+            owned.load(Ordering::Relaxed)
+        }
+
         /// The light half of an asymmetric fence: keeps the compiler from reordering.
         #[inline(always)]
         pub(crate) fn light_barrier() {
@@ -64,6 +74,16 @@ mod imp {
             model::fence(order);
         }
 
+        /// Needs no shadow: the owner does not load it the way others do.
+        pub(crate) type OwnedU64 = model::AtomicU64;
+
+        /// No step of the model, but a race if somebody else stored.
+        #[allow(unsafe_code)]
+        pub(crate) fn load_own(owned: &OwnedU64) -> u64 {
+            // SAFETY: only the owner, this thread, stores; loom reports who gets that wrong.
+            unsafe { owned.unsync_load() }
+        }
+
         /// A model is never asymmetric (`membarrier::register` fails there); full, to be safe.
         pub(crate) fn light_barrier() {
             fence(Ordering::SeqCst);
@@ -86,6 +106,16 @@ mod imp {
                 self.shadow.fetch_add(0, Ordering::Relaxed);
                 &self.value
             }
+
+            /// A store or read-modify-write. Whoever may come before it may come before the touch, so there
+            /// is nothing to explore between the two.
+            fn change<R>(&self, change: impl FnOnce(&A) -> R) -> R {
+                let value = self.touched();
+                loom::stop_exploring();
+                let result = change(value);
+                loom::explore();
+                result
+            }
         }
 
         /// The operations that all of them have.
@@ -105,7 +135,7 @@ mod imp {
                         success: Ordering,
                         failure: Ordering,
                     ) -> Result<$value, $value> {
-                        self.touched().compare_exchange(current, new, success, failure)
+                        self.change(|value| value.compare_exchange(current, new, success, failure))
                     }
                 }
             };
@@ -116,13 +146,13 @@ mod imp {
 
         impl AtomicU64 {
             pub(crate) fn store(&self, value: u64, order: Ordering) {
-                self.touched().store(value, order);
+                self.change(|atomic| atomic.store(value, order));
             }
             pub(crate) fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
-                self.touched().fetch_sub(value, order)
+                self.change(|atomic| atomic.fetch_sub(value, order))
             }
             pub(crate) fn fetch_and(&self, value: u64, order: Ordering) -> u64 {
-                self.touched().fetch_and(value, order)
+                self.change(|atomic| atomic.fetch_and(value, order))
             }
         }
     }

@@ -174,9 +174,16 @@ impl Pass {
         }
     }
 
+    /// Gives the pages of free runs back to the system.
+    fn release_pages(&mut self, heap: &Inner) {
+        let mut central = heap.store.central();
+        let (lo, hi) = central.bounds();
+        self.report.freed_bytes += central.release_pages(heap.store.memory(), lo, hi);
+    }
+
     /// Gives empty pages back and closes the report. `settled`: nothing was left to move.
     pub(super) fn finish(mut self, heap: &Inner, settled: bool) -> DefragReport {
-        self.report.freed_bytes = heap.store.central().release_pages(heap.store.memory(), u64::MAX);
+        self.release_pages(heap);
         self.report.fragmentation_after = stats::space(&heap.store).fragmentation();
         self.report.complete = settled && !self.blocked;
         self.report.elapsed = self.start.elapsed();

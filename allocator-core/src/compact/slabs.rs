@@ -4,7 +4,7 @@ use super::budget::Pass;
 use super::mover::{BATCH, Mover, Outcome, Victim, move_all};
 use crate::heap::Inner;
 use crate::size_class::granules;
-use crate::slab::Slabs;
+use crate::slab::{Mode, Slabs};
 use crate::stripe::Stripe;
 
 /// A slab as it was seen under its stripe's lock.
@@ -121,7 +121,7 @@ fn raise_one(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, slab: &Seen) -> b
         let above = slab.page + page;
         let run = heap.store.central().allocate_page_above(&shared.memory, page, above)?;
         slabs.close(slab.number);
-        let number = slabs.add_page(&shared.memory, &shared.pages, slab.class, run, false);
+        let number = slabs.add_page(&shared.memory, &shared.pages, slab.class, run, Mode::Filling);
         Some(Some(Seen { number, page: run.start, ..*slab }))
     });
     let target = match target.flatten() {
@@ -146,6 +146,9 @@ fn raise_one(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, slab: &Seen) -> b
     }
     reopen(heap, slab);
     reopen(heap, &target);
+    // At once: the page that was filled may have been committed for it.
+    let mut central = heap.store.central();
+    pass.report.freed_bytes += central.release_pages(&shared.memory, slab.page, slab.page + page);
     true
 }
 

@@ -31,6 +31,12 @@ pub(super) fn slide(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
         if pass.is_over() {
             return;
         }
+        let memory = heap.store.memory();
+        let mut central = heap.store.central();
+        if let Some(hole) = central.space.run_at(memory, at) {
+            // The places that were filled may have been committed for it.
+            pass.report.freed_bytes += central.release_pages(memory, hole.start, hole.end());
+        }
     }
 }
 
@@ -70,7 +76,7 @@ fn slide_one(heap: &Inner, pass: &mut Pass, marked: &Marked) -> Option<u32> {
     let reserved = {
         let mut central = heap.store.central();
         let run = central.space.run_before(memory, start);
-        run.inspect(|run| central.claim(memory, *run, *run))
+        run.inspect(|run| central.space.withdraw(memory, *run))
     };
     let Some(run) = reserved else {
         marked.unmark();
@@ -97,6 +103,7 @@ fn slide_one(heap: &Inner, pass: &mut Pass, marked: &Marked) -> Option<u32> {
     pass.note_move(locked.bytes);
     locked.publish(target + chunk::HEADER);
     let mut central = heap.store.central();
+    central.note_taken(place);
     if target > run.start {
         central.release(memory, Run { start: run.start, len: target - run.start });
     }

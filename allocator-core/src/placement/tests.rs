@@ -7,6 +7,8 @@ use proptest::prelude::*;
 /// Granules of the spaces of property tests, and of their pages.
 const GRANULES: u32 = 2000;
 const PAGE: u32 = 64;
+/// Steps of the longest program.
+const STEPS: usize = if cfg!(miri) { 16 } else { 120 };
 
 fn both(granules: u32) -> [AnyPlacement; 2] {
     [AnyPlacement::Tlsf(Tlsf::new()), AnyPlacement::FirstFit(FirstFit::new(granules, PAGE))]
@@ -232,27 +234,27 @@ proptest! {
     })]
 
     #[test]
-    fn tlsf_agrees_with_the_oracle(program in prop::collection::vec(step(), 1..120)) {
+    fn tlsf_agrees_with_the_oracle(program in prop::collection::vec(step(), 1..STEPS)) {
         run_program(space_of(GRANULES, AnyPlacement::Tlsf(Tlsf::new())), &program, false);
     }
 
     #[test]
     fn tlsf_agrees_with_the_oracle_at_the_end_of_offsets(
-        program in prop::collection::vec(step(), 1..120),
+        program in prop::collection::vec(step(), 1..STEPS),
     ) {
         let all = Run { start: u32::MAX - GRANULES, len: GRANULES };
         run_program(Space::new(all, Tlsf::new()), &program, false);
     }
 
     #[test]
-    fn first_fit_takes_the_lowest_place(program in prop::collection::vec(step(), 1..120)) {
+    fn first_fit_takes_the_lowest_place(program in prop::collection::vec(step(), 1..STEPS)) {
         let policy = AnyPlacement::FirstFit(FirstFit::new(GRANULES, PAGE));
         run_program(space_of(GRANULES, policy), &program, true);
     }
 
     #[test]
     fn first_fit_takes_the_lowest_place_at_the_end_of_offsets(
-        program in prop::collection::vec(step(), 1..120),
+        program in prop::collection::vec(step(), 1..STEPS),
     ) {
         let all = Run { start: u32::MAX - GRANULES, len: GRANULES };
         run_program(Space::new(all, FirstFit::new(u32::MAX, 1 << 24)), &program, true);

@@ -9,9 +9,9 @@ pub(crate) mod memory;
 pub(crate) mod os;
 pub(crate) mod words;
 
-pub use memory::Buffer;
 #[cfg(loom)]
 pub(crate) use memory::Borrowed;
+pub use memory::Buffer;
 pub(crate) use memory::Memory;
 pub(crate) use words::WordArray;
 

@@ -271,7 +271,7 @@ impl<'t> TableGuard<'t> {
         let block = self.locate(handle).ok_or(AccessError::Stale)?;
         let header = self.header(block);
         match block::try_hold(header, Access::Shared) {
-            HoldOutcome::Busy => Err(AccessError::Busy),
+            HoldOutcome::Busy | HoldOutcome::Full => Err(AccessError::Busy),
             HoldOutcome::Held => Ok(Hold {
                 #[cfg(loom)]
                 borrow: track(&self.table.heap, block),
@@ -416,7 +416,7 @@ impl Hold {
     /// [`AccessError::Busy`] when the object has as many holds as can be counted.
     pub fn try_clone(&self) -> Result<Self, AccessError> {
         match block::try_hold(self.header(), Access::Shared) {
-            HoldOutcome::Busy => Err(AccessError::Busy),
+            HoldOutcome::Busy | HoldOutcome::Full => Err(AccessError::Busy),
             HoldOutcome::Held => Ok(Self {
                 #[cfg(loom)]
                 borrow: track(&self.heap, self.block),
