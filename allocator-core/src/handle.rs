@@ -130,6 +130,7 @@ impl<T: ?Sized> fmt::Debug for Handle<T> {
 
 /// Conversions and the `Key` trait of slotmap, so that its secondary maps work on our handles.
 #[cfg(feature = "slotmap")]
+#[allow(unsafe_code)]
 mod key {
     use super::{Handle, LIVE};
     use slotmap::{Key, KeyData};
