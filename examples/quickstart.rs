@@ -1,6 +1,6 @@
 //! Objects in a pool, shared by threads, compacted while one of them reads.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use typed_pool::{Handle, Heap, Pool};
@@ -35,20 +35,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
 
     // One thread keeps reading while the other moves the sessions together.
-    let done = AtomicBool::new(false);
+    let (reads, done) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                let guard = sessions.enter();
-                for &handle in &handles {
-                    let session = guard.get(handle).expect("the session lives");
-                    assert_eq!(session.name, format!("user {}", session.user));
-                }
+            for &handle in handles.iter().cycle().take_while(|_| !done.load(Ordering::Relaxed)) {
+                let session = sessions.get(handle).expect("the session lives");
+                assert_eq!(session.name, format!("user {}", session.user));
+                reads.fetch_add(1, Ordering::Relaxed);
             }
         });
+        while reads.load(Ordering::Relaxed) == 0 {
+            thread::yield_now();
+        }
         println!("{}", sessions.defragment());
         done.store(true, Ordering::Relaxed);
     });
+    println!("{} reads meanwhile", reads.into_inner());
 
     // The handles are as good as before.
     let session = sessions.get(handles[0]).ok_or("the session is gone")?;

@@ -278,14 +278,9 @@ impl Inner {
         let request = self.request(layout).ok_or_else(|| {
             self.refusal(AllocErrorKind::Unsupported, layout.size(), layout.align())
         })?;
-        let (slot, generation) = self.take_slot(&self.raw)?;
-        let offset = match self.place(&self.raw, slot, &request, layout) {
-            Ok(offset) => offset,
-            Err(error) => {
-                self.raw.return_slot(slot, generation);
-                return Err(error);
-            }
-        };
+        let slot = self.take_slot(&self.raw)?;
+        let offset = self.place(&self.raw, slot.index, &request, layout)?;
+        let (slot, generation) = slot.keep();
         let size = init(self, offset);
         // Release: whoever finds the size by the slot finds it with the block, at the latest through the
         // Release of `publish`. Partner: the Acquire in `bytes_of`.

@@ -1,9 +1,12 @@
 //! `Heap::verify`: walks the whole heap and checks every invariant.
 
 use crate::block::Owner;
-use crate::chunk::Kind;
+use crate::central::Central;
+use crate::chunk::{self, Kind};
 use crate::error::VerifyError;
 use crate::heap::{Heap, Inner};
+use crate::pages::Label;
+use crate::placement::Run;
 use crate::slot::Snapshot;
 use crate::sync::atomic::Ordering;
 use crate::table::Slots;
@@ -13,8 +16,8 @@ impl Heap {
     /// neighbours are joined, tags, counts and the policy's index agree, every slab's cells add up, every
     /// live slot names a block whose header names that slot.
     ///
-    /// Waits for a running defragmentation; may run beside everything else. O(blocks + slots), one lock at a
-    /// time.
+    /// Waits for a running defragmentation; may run beside everything else. O(blocks + slots), the blocks
+    /// under all locks of the stripes and the centre.
     ///
     /// # Errors
     /// The first thing that is wrong, in words. That is a bug in this crate, or memory that unsafe code
@@ -27,20 +30,57 @@ impl Heap {
 fn verify(inner: &Inner) -> Result<(), String> {
     // The mover takes granules out of the centre's walk for a moment.
     let _mover = inner.mover.lock();
-    for number in 0..inner.store.stripes() {
-        inner.store.stripe(number).check(&inner.store.shared)?;
-    }
-    let chunks = crate::map::chunks(inner)?;
-    for (run, kind) in &chunks {
-        let page = inner.store.shared.pages.page();
-        if *kind != Kind::Block && (run.len != page || run.start % page != 0) {
-            return Err(format!("the {kind:?} {run:?} is not one page"));
+    {
+        let (stripes, central) = inner.store.lock_all();
+        for stripe in &stripes {
+            stripe.check(&inner.store.shared)?;
+        }
+        let pages = verify_chunks(inner, &central)?;
+        let held: usize = stripes.iter().map(|stripe| stripe.pages()).sum();
+        if held != pages {
+            return Err(format!("stripes hold {held} pages, the centre handed out {pages}"));
         }
     }
     for table in inner.tables.all() {
         verify_slots(inner, &table)?;
     }
     Ok(())
+}
+
+/// Chunks and free runs tile the centre; the number of chunks that are pages of stripes.
+fn verify_chunks(inner: &Inner, central: &Central) -> Result<usize, String> {
+    let memory = inner.store.memory();
+    let page = inner.store.shared.pages.page();
+    let (lo, hi) = central.bounds();
+    let mut free = central.space.check(memory, lo, hi)?.into_iter().peekable();
+    let (mut at, mut pages) = (lo, 0);
+    while at < hi {
+        if let Some(run) = free.next_if(|run| run.start == at) {
+            at = run.end();
+            continue;
+        }
+        let inside = |chunk: &Run| chunk.len > 0 && chunk.len <= hi - at;
+        let (chunk, kind) = chunk::at(memory, at)
+            .filter(|(chunk, _)| inside(chunk))
+            .ok_or_else(|| format!("neither a chunk nor a free run is at granule {at}"))?;
+        let label = inner.store.shared.pages.label(at);
+        let fits = match kind {
+            Kind::Block => label == Label::Central,
+            Kind::Slab => matches!(label, Label::Slab { .. }),
+            Kind::Segment => matches!(label, Label::Segment { .. }),
+        };
+        if !fits {
+            return Err(format!("the page of the {kind:?} at granule {at} is labelled {label:?}"));
+        }
+        if kind != Kind::Block {
+            pages += 1;
+            if chunk.len != page || at % page != 0 {
+                return Err(format!("the {kind:?} {chunk:?} is not one page"));
+            }
+        }
+        at = chunk.end();
+    }
+    Ok(pages)
 }
 
 /// Every live slot names a block that is in use and names the slot.

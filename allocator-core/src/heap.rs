@@ -9,7 +9,7 @@ use crate::raw::Memory;
 use crate::store::Store;
 use crate::stripe::Request;
 use crate::sync::Arc;
-use crate::table::{Effort, Registry, Slots, SlotsConfig};
+use crate::table::{Effort, Registry, Slots, SlotsConfig, TakenSlot};
 use core::alloc::Layout;
 use core::fmt;
 use std::time::Duration;
@@ -194,7 +194,7 @@ impl Inner {
     }
 
     /// Takes a slot; tries harder where the table has none left.
-    pub(crate) fn take_slot(&self, slots: &Slots) -> Result<(u32, u32), AllocError> {
+    pub(crate) fn take_slot<'a>(&self, slots: &'a Slots) -> Result<TakenSlot<'a>, AllocError> {
         slots
             .take_slot()
             .or_else(|| {

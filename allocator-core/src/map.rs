@@ -1,11 +1,9 @@
 //! [`HeapMap`]: how full each part of the buffer is, for pictures.
 
-use crate::chunk::{self, Kind};
-use crate::heap::{Heap, Inner};
-use crate::pages::Label;
+use crate::heap::Heap;
 use crate::placement::Run;
 use crate::raw::GRANULE;
-use crate::stripe::Stripe;
+use crate::stripe::{Shared, Stripe};
 
 /// How full each part of the buffer is.
 #[derive(Clone, PartialEq, Debug)]
@@ -39,8 +37,8 @@ impl Painter {
 
 impl Heap {
     /// Divides the buffer into `cells` equal parts (at least one) and says how full each is, headers of
-    /// chunks and slabs included. Waits for a running defragmentation. O(blocks), under the locks of the
-    /// centre and one stripe at a time.
+    /// chunks and slabs included. Waits for a running defragmentation. O(blocks), under all locks of the
+    /// stripes and the centre.
     pub fn map(&self, cells: usize) -> HeapMap {
         let inner = self.inner();
         let _mover = inner.mover.lock();
@@ -49,9 +47,14 @@ impl Heap {
         let cell = granules.div_ceil(cells.max(1) as u64).max(1);
         let count = granules.div_ceil(cell) as usize;
         let mut painter = Painter { cell, lo, free: vec![0; count] };
-        paint_centre(inner, &mut painter);
-        for stripe in 0..inner.store.stripes() {
-            paint_stripe(inner, stripe, &mut painter);
+        {
+            let (stripes, central) = inner.store.lock_all();
+            for run in central.space.runs(inner.store.memory(), lo, hi) {
+                painter.free(run);
+            }
+            for stripe in &stripes {
+                paint_stripe(&inner.store.shared, stripe, &mut painter);
+            }
         }
         let share = |(index, free): (usize, u64)| {
             let len = cell.min(granules - index as u64 * cell);
@@ -62,19 +65,8 @@ impl Heap {
     }
 }
 
-fn paint_centre(inner: &Inner, painter: &mut Painter) {
-    let memory = inner.store.memory();
-    let central = inner.store.central();
-    let (lo, hi) = central.bounds();
-    for run in central.space.runs(memory, lo, hi) {
-        painter.free(run);
-    }
-}
-
-fn paint_stripe(inner: &Inner, number: usize, painter: &mut Painter) {
-    let shared = &inner.store.shared;
-    let mut stripe = inner.store.stripe(number);
-    match &mut *stripe {
+fn paint_stripe(shared: &Shared, stripe: &Stripe, painter: &mut Painter) {
+    match stripe {
         Stripe::Slabs(slabs) => {
             for (number, slab) in slabs.iter() {
                 let geometry = shared.classes.geometry(usize::from(slab.class));
@@ -100,37 +92,4 @@ fn paint_stripe(inner: &Inner, number: usize, painter: &mut Painter) {
             }
         }
     }
-}
-
-/// A chunk of the centre, as `verify` walks it.
-pub(crate) fn chunks(inner: &Inner) -> Result<Vec<(Run, Kind)>, String> {
-    let memory = inner.store.memory();
-    let central = inner.store.central();
-    let (lo, hi) = central.bounds();
-    let mut free = central.space.check(memory, lo, hi)?.into_iter().peekable();
-    let mut chunks = Vec::new();
-    let mut at = lo;
-    while at < hi {
-        if let Some(run) = free.next_if(|run| run.start == at) {
-            at = run.end();
-            continue;
-        }
-        let (chunk, kind) = chunk::at(memory, at)
-            .filter(|(chunk, _)| {
-                chunk.len > 0 && u64::from(at) + u64::from(chunk.len) <= u64::from(hi)
-            })
-            .ok_or_else(|| format!("neither a chunk nor a free run is at granule {at}"))?;
-        let label = inner.store.shared.pages.label(at);
-        let fits = match kind {
-            Kind::Block => label == Label::Central,
-            Kind::Slab => matches!(label, Label::Slab { .. }),
-            Kind::Segment => matches!(label, Label::Segment { .. }),
-        };
-        if !fits {
-            return Err(format!("the page of the {kind:?} at granule {at} is labelled {label:?}"));
-        }
-        chunks.push((chunk, kind));
-        at = chunk.end();
-    }
-    Ok(chunks)
 }

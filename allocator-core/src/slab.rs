@@ -247,9 +247,10 @@ impl Slabs {
         drained
     }
 
-    /// Closes a slab to new blocks while it is emptied.
-    pub(crate) fn close(&mut self, number: u32) {
-        self.slabs[number as usize].mode = Mode::Emptying;
+    /// Gives a mover the slab to itself, to empty or to fill it.
+    pub(crate) fn close(&mut self, number: u32, mode: Mode) {
+        debug_assert_ne!(mode, Mode::Open);
+        self.slabs[number as usize].mode = mode;
         self.unlist(number);
     }
 

@@ -218,6 +218,12 @@ impl Store {
         self.stripes[number].lock()
     }
 
+    /// Locks every stripe, then the centre: no page is on its way from one to the other.
+    pub(crate) fn lock_all(&self) -> (Vec<MutexGuard<'_, Stripe>>, MutexGuard<'_, Central>) {
+        let stripes = self.stripes.iter().map(|stripe| stripe.lock()).collect();
+        (stripes, self.central.lock())
+    }
+
     /// Number of stripes.
     pub(crate) fn stripes(&self) -> usize {
         self.stripes.len()

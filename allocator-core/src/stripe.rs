@@ -129,6 +129,14 @@ impl Stripe {
         }
     }
 
+    /// Pages that the stripe holds.
+    pub(crate) fn pages(&self) -> usize {
+        match self {
+            Self::Slabs(slabs) => slabs.iter().count(),
+            Self::Segments(segments) => segments.pages().count(),
+        }
+    }
+
     /// Checks every page of the stripe.
     pub(crate) fn check(&self, shared: &Shared) -> Result<(), String> {
         let Shared { memory, pages, classes } = shared;

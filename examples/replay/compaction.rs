@@ -11,8 +11,10 @@ use typed_pool::{Budget, DefragReport, Heap};
 const PERIOD: Duration = Duration::from_millis(4);
 /// After a pass without effect it waits twice as long as before, up to this long.
 const PERIOD_MAX: Duration = Duration::from_millis(64);
-/// It compacts while the free memory is split up more than this.
-const FRAGMENTATION_MIN: f64 = 0.2;
+/// It begins to compact when the free memory is split up more than this,
+const FRAGMENTATION_MAX: f64 = 0.5;
+/// and goes on until it is split up less than this.
+const FRAGMENTATION_MIN: f64 = 0.25;
 /// Each of its passes stops after this time.
 const PASS_TIME: Duration = Duration::from_micros(750);
 
@@ -52,11 +54,13 @@ impl Compaction {
 
     /// Compacts a little from time to time until the replay stops.
     pub(crate) fn run_in_background(&self, heap: &Heap, stop: &AtomicBool) {
-        let mut period = PERIOD;
+        let (mut period, mut working) = (PERIOD, false);
         while !stop.load(Ordering::Relaxed) {
             thread::sleep(period);
             let _pass = self.pause();
-            if heap.stats().fragmentation() < FRAGMENTATION_MIN {
+            let fragmentation = heap.stats().fragmentation();
+            working = fragmentation > if working { FRAGMENTATION_MIN } else { FRAGMENTATION_MAX };
+            if !working {
                 continue;
             }
             let report = heap.defragment_with(Budget::unlimited().time(PASS_TIME));

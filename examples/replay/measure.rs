@@ -49,7 +49,7 @@ impl Snapshot {
 pub(crate) fn measure(run: &Run<'_>, checks: &mut Checks) -> Measurement {
     let heap = &run.store.heap;
     // Objects that have been removed already are no part of what compaction gains.
-    heap.flush();
+    run.store.flush();
     let before = Snapshot::take(heap);
     let report = (run.mode != Mode::Off).then(|| run.compaction.defragment(heap));
     let after = if report.is_some() { Snapshot::take(heap) } else { before.clone() };

@@ -64,6 +64,9 @@ pub(crate) trait Shelf: Send + Sync {
 
     /// Number of objects.
     fn len(&self) -> usize;
+
+    /// Reclaims removed objects that nobody can see any more.
+    fn flush(&self);
 }
 
 impl<const N: usize> Shelf for Pool<Object<N>> {
@@ -97,5 +100,9 @@ impl<const N: usize> Shelf for Pool<Object<N>> {
 
     fn len(&self) -> usize {
         Pool::len(self)
+    }
+
+    fn flush(&self) {
+        Pool::flush(self);
     }
 }

@@ -52,16 +52,56 @@ pub(crate) struct Outcome {
     pub(crate) readers: usize,
     /// Largest number of live objects that the trace has.
     pub(crate) peak_objects: u64,
-    /// Number of records before the measured defragmentation.
-    pub(crate) measured_at: u64,
-    /// Sum of the requested sizes of the objects that lived there.
-    pub(crate) measured_live_bytes: u64,
+    pub(crate) measured: Measured,
     #[serde(flatten)]
     pub(crate) figures: Figures,
     /// The first wrong checks.
     pub(crate) notes: Vec<String>,
     #[serde(skip)]
     pub(crate) measurement: Measurement,
+}
+
+/// The measured defragmentation.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Measured {
+    /// Number of records before it.
+    pub(crate) at: u64,
+    /// Sum of the requested sizes of the objects that lived there.
+    pub(crate) live_bytes: u64,
+    pub(crate) moves: u64,
+    pub(crate) moved_bytes: u64,
+    /// Moves that gave way to a reader or a remove.
+    pub(crate) cancelled: u64,
+    pub(crate) blocked_by_guards: u64,
+    pub(crate) blocked_by_pins: u64,
+    pub(crate) freed_bytes: u64,
+    /// Whether nothing was left to do.
+    pub(crate) complete: bool,
+    pub(crate) elapsed_s: f64,
+}
+
+impl From<&Measurement> for Measured {
+    fn from(measurement: &Measurement) -> Self {
+        let place = Measured {
+            at: measurement.at,
+            live_bytes: measurement.live_bytes,
+            ..Measured::default()
+        };
+        match &measurement.report {
+            Some(report) => Measured {
+                moves: report.moves,
+                moved_bytes: report.moved_bytes,
+                cancelled: report.cancelled,
+                blocked_by_guards: report.blocked_by_guards,
+                blocked_by_pins: report.blocked_by_pins,
+                freed_bytes: report.freed_bytes,
+                complete: report.complete,
+                elapsed_s: report.elapsed.as_secs_f64(),
+                ..place
+            },
+            None => place,
+        }
+    }
 }
 
 /// What all replays found.
@@ -111,8 +151,7 @@ impl Outcome {
             threads: options.threads,
             readers: options.readers,
             peak_objects: u64::from(trace.peak_objects()),
-            measured_at: measurement.at,
-            measured_live_bytes: measurement.live_bytes,
+            measured: Measured::from(&measurement),
             figures,
             notes: done.checks.notes,
             measurement,

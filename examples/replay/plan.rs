@@ -152,12 +152,13 @@ fn footprint(trace: &Trace, homes: &[Home]) -> (u32, u64) {
     (measure_at, blocks_peak)
 }
 
-/// How far the workers may drift apart, and the most that is allocated in so many records.
+/// How far the workers may drift apart, and the most that so many records allocate.
 fn window(trace: &Trace, largest: u64) -> (u32, u64) {
+    let growths = growths(trace);
     let limit = MIB.max(trace.peak_bytes() / WINDOW_SHARE).saturating_add(largest);
     let mut window = WINDOW_MAX;
     loop {
-        let most = allocated_within(trace, window as usize);
+        let most = largest_sum(&growths, window as usize);
         if window == WINDOW_MIN || most <= limit {
             return (window, most);
         }
@@ -165,17 +166,39 @@ fn window(trace: &Trace, largest: u64) -> (u32, u64) {
     }
 }
 
-/// The most bytes that any `window` records in a row allocate.
-fn allocated_within(trace: &Trace, window: usize) -> u64 {
-    let allocated = |record: &Record| if record.op == Op::Free { 0 } else { record.size };
-    let records = trace.records();
-    let (mut sum, mut most) = (0u64, 0);
-    for (index, record) in records.iter().enumerate() {
-        sum = sum.saturating_add(allocated(record));
-        if let Some(gone) = index.checked_sub(window) {
-            sum = sum.saturating_sub(allocated(&records[gone]));
+/// By how much each record raises the sum of the live sizes; 0 when it lowers it.
+fn growths(trace: &Trace) -> Vec<u64> {
+    let mut sizes = vec![0; trace.objects() as usize];
+    let growth = |record: &Record| {
+        let size = if record.op == Op::Free { 0 } else { record.size };
+        let old = std::mem::replace(&mut sizes[record.object as usize], size);
+        size.saturating_sub(old)
+    };
+    trace.records().iter().map(growth).collect()
+}
+
+/// The largest sum of `window` values in a row.
+fn largest_sum(values: &[u64], window: usize) -> u64 {
+    let (mut sum, mut largest) = (0u64, 0);
+    for (index, value) in values.iter().enumerate() {
+        // Saturation can only make the result too large.
+        sum = sum.saturating_add(*value);
+        largest = largest.max(sum);
+        if index + 1 >= window {
+            sum = sum.saturating_sub(values[index + 1 - window]);
         }
-        most = most.max(sum);
     }
-    most
+    largest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_sum_is_found_wherever_it_is() {
+        let values = [5, 1, 4, 4, 0, 7];
+        assert_eq!([1, 2, 3, 6, 9].map(|window| largest_sum(&values, window)), [7, 8, 11, 21, 21]);
+        assert_eq!(largest_sum(&[], 4), 0);
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::alloc::Layout;
 
+use allocator_core::{AccessError, Handle, Heap, ResizeError};
 use examples::trace::{Op, Record};
-use typed_pool::{AccessError, Handle, Heap, ResizeError};
 
 use crate::cell::Cell;
 use crate::content;

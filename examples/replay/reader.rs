@@ -9,8 +9,8 @@ use crate::verdict::Checks;
 /// How many objects a reader looks for before it starts to check; few of them live.
 const BATCH: usize = 64;
 
-/// A reader keeps its processor for so many batches, which takes some ten microseconds.
-const BATCHES_MAX: u32 = 4;
+/// A reader keeps its processor for so many batches, which takes some hundred microseconds.
+const BATCHES_MAX: u32 = 8;
 
 /// Checks random live objects until the replay stops.
 pub(crate) fn read(run: &Run<'_>, reader: usize) -> Checks {

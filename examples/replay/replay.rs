@@ -55,12 +55,14 @@ impl Live {
     }
 }
 
-/// Stops the readers and the background thread, however the main thread leaves.
-struct StopOnDrop<'a>(&'a AtomicBool);
+/// Stops the other threads, however the main thread leaves.
+struct StopOnDrop<'a>(&'a Run<'a>);
 
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.stop.store(true, Ordering::Relaxed);
+        // The workers are done by now, unless this is a panic.
+        self.0.schedule.abort();
     }
 }
 
@@ -104,7 +106,7 @@ fn play<'scope, 'env>(
     options: &Options,
     progress: &Progress,
 ) -> (Done, Measurement) {
-    let stop = StopOnDrop(&run.stop);
+    let stop = StopOnDrop(run);
     let readers: Vec<_> =
         (0..options.readers).map(|index| scope.spawn(move || reader::read(run, index))).collect();
     if run.mode == Mode::Background {

@@ -1,6 +1,8 @@
 //! The heap of a replay: four typed pools and raw blocks, and what is known of each object.
 
 use std::fmt;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use examples::trace::Record;
@@ -11,6 +13,9 @@ use crate::object::{Expected, Object, Shelf};
 use crate::plan::Home;
 use crate::raw;
 use crate::verdict::{Checks, Verdict};
+
+/// How often removed objects are asked for that readers might still see, a millisecond apart.
+const FLUSHES_MAX: u32 = 100;
 
 /// The objects of one replay.
 pub(crate) struct Store {
@@ -167,6 +172,21 @@ impl Store {
             Verdict::Stale if self.cell(id).handle() != Some(handle) => {}
             Verdict::Changing => {}
             verdict => checks.settle(id, verdict),
+        }
+    }
+
+    /// Makes the memory of removed objects free. Readers that see some of them are waited for,
+    /// though not for ever.
+    pub(crate) fn flush(&self) {
+        for _ in 0..FLUSHES_MAX {
+            for shelf in &self.shelves {
+                shelf.flush();
+            }
+            self.heap.flush();
+            if self.heap.stats().pending_blocks == 0 {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
         }
     }
 

@@ -70,8 +70,8 @@ fn write_trace(out: &mut String, outcome: &Outcome) -> fmt::Result {
         "measured",
         format_args!(
             "{how} after {} records, where {} are live",
-            HumanCount(outcome.measured_at),
-            size(outcome.measured_live_bytes),
+            HumanCount(outcome.measured.at),
+            size(outcome.measured.live_bytes),
         ),
     )?;
     write_memory(out, figures)?;

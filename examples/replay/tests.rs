@@ -219,7 +219,7 @@ fn the_measured_point_has_the_most_free_memory() {
         .record(3, &[0]); // none, which is too little
     let trace = Trace::parse(&writer.peaks(1000, 2).bytes()).expect("valid");
     assert_eq!(Plan::new(&trace, 1).measure_at, 3);
-    assert_eq!(report(&trace, "").traces[0].measured_live_bytes, 100);
+    assert_eq!(report(&trace, "").traces[0].measured.live_bytes, 100);
 }
 
 #[test]

@@ -1,1 +1,157 @@
-//! wip
+//! Pools of typed objects that threads share and that are **moved together while they are read**.
+//!
+//! A [`Pool<T>`] keeps its objects in a [`Heap`] and hands out a [`Handle<T>`] for each. Nobody keeps an
+//! address, so [`Heap::defragment`] may move objects to where memory is dense and give the rest back to the
+//! operating system, at any time, without a pause. No callback is needed for that: a Rust value that is not
+//! borrowed can be moved bit by bit. A handle whose object is gone is *stale* and finds nothing, for good.
+//!
+//! ```
+//! use typed_pool::{Heap, Pool};
+//!
+//! struct Session { user: String, requests: u64 }
+//!
+//! let heap = Heap::builder().capacity(8 << 20).build()?;
+//! let sessions = Pool::new(&heap)?;
+//! let ada = sessions.insert(Session { user: "Ada".into(), requests: 7 })?;
+//! let bob = sessions.insert(Session { user: "Bob".into(), requests: 0 })?;
+//!
+//! std::thread::scope(|s| {
+//!     s.spawn(|| assert_eq!(sessions.get(ada).unwrap().user, "Ada")); // no lock, no count
+//!     s.spawn(|| sessions.defragment()); // may move both meanwhile
+//!     s.spawn(|| sessions.remove(bob));
+//! });
+//! assert!(sessions.get(bob).is_none());
+//! assert_eq!(sessions.take(ada)?.requests, 7);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Overview
+//! | to | call | waits for |
+//! |---|---|---|
+//! | put in | [`insert`](Pool::insert), [`insert_with`](Pool::insert_with) | a lock of some instructions |
+//! | read | [`get`](Pool::get), [`with`](Pool::with); many: [`enter`](Pool::enter), [`iter`](Pool::iter) | at most the copy of that object |
+//! | keep, or send elsewhere | [`pin`](Pool::pin) | as above |
+//! | change, shared | [`replace`](Pool::replace), [`rcu`](Pool::rcu); or a `Mutex` or atomics inside `T` | a lock of some instructions |
+//! | change, alone | [`get_mut`](Pool::get_mut), [`iter_mut`](Pool::iter_mut), [`retain`](Pool::retain) | as a read |
+//! | remove | [`remove`](Pool::remove), [`clear`](Pool::clear) | a lock of some instructions |
+//! | get the value back | [`take`](Pool::take), [`try_take`](Pool::try_take), [`drain`](Pool::drain) | `take`: readers, up to the heap's patience |
+//! | compact | [`defragment`](Pool::defragment), [`Heap::defragment`] | readers, up to the heap's patience |
+//!
+//! Three kinds of borrow, by how long they may last:
+//! * a **guard** ([`PoolGuard`], or inside a [`Ref`] or [`RefMut`]) costs nearly nothing, stays on its thread and is meant
+//!   to be short: it delays moves and reclamation of the whole heap, and nothing else;
+//! * a **pin** ([`Pinned`]) is counted, may last and go to other threads: it delays its own object only;
+//! * a **handle** is no borrow at all.
+//!
+//! # Consistency: what concurrent readers may observe
+//! * **Look-ups are exact.** One that finds an object found it in the pool at some moment between call and
+//!   return; everything its inserter did before is visible. After `remove`, `take` or `replace` has returned, look-ups that
+//!   happen later find nothing, or the new version.
+//! * **What was found stays.** An object is alive and in place until the guard or pin that found it is dropped,
+//!   though it may be removed or replaced meanwhile. Two look-ups under one guard may therefore give two
+//!   versions of an object, both intact.
+//! * **One winner.** Of several threads that remove or take an object exactly one gets it. All that replace it succeed,
+//!   in some order, and [`rcu`](Pool::rcu) never loses an update.
+//! * **Alone after `take`.** When it returns the value, nobody reads the object any more.
+//! * **Moves do not show**, except in the address: it holds only as long as the guard or pin. A reader
+//!   that asks for an object in the middle of its move waits for that copy.
+//! * **Iteration is weakly consistent**: what is there all the time is seen once, what comes or goes meanwhile
+//!   perhaps. [`len`](Pool::len) is exact while nobody inserts or removes.
+//! * **Foreign handles find nothing in practice.** Pools number their objects from bases of their own. Should a made-up
+//!   or foreign handle fit by chance, it names some object of *this* pool: a wrong answer, never another type.
+//!
+//! # When `Drop` runs
+//! Removed and replaced objects are dropped when no guard or pin can see them: in batches, by later calls that
+//! insert, remove or replace in the same pool, or [`flush`](Pool::flush) or defragment it. Dropping the pool drops
+//! all the rest at once, except what is pinned, which its last pin drops. No lock is held while `Drop` runs; it
+//! may use the pool. When it panics, the panic goes to the caller of the method that happened to reclaim,
+//! and the other objects are dropped nevertheless. A pool drops on the thread that calls it, so only pools of
+//! `T: Send` can be shared. [`Heap`] methods never drop objects of a pool.
+//!
+//! # Costs in bytes
+//! * Each object: its slot, 8 bytes; its header, 8 bytes up to a size of 1 KiB (in slabs), 16 above, or with
+//!   an alignment above 256; rounding to 16 bytes, in slabs to one of 32 size classes, less than an eighth.
+//!   Objects without a size take 16 bytes.
+//! * [`Handle`]: 8 bytes, and so is `Option<Handle>`. [`Ref`], [`RefMut`]: 24. [`Pinned`]: 32, on one count in the header.
+//! * An empty pool: address space of 8 bytes for each object that the heap could hold, and some 100 bytes.
+//!
+//! Alignments up to 4096 are possible. See `allocator_core` for the limits of a heap.
+//!
+//! # Mistakes that do not compile
+//! A guard that outlives its pool; drop it first:
+//! ```compile_fail,E0505
+//! # use typed_pool::Pool;
+//! let pool = Pool::with_capacity(8).unwrap();
+//! let handle = pool.insert(1).unwrap();
+//! let guard = pool.enter();
+//! drop(pool);
+//! println!("{:?}", guard.get(handle));
+//! ```
+//! A reference that outlives its guard:
+//! ```compile_fail,E0597
+//! # use typed_pool::Pool;
+//! let pool = Pool::with_capacity(8).unwrap();
+//! let handle = pool.insert(String::from("text")).unwrap();
+//! let text: &String = {
+//!     let guard = pool.enter();
+//!     guard.get(handle).unwrap()
+//! };
+//! println!("{text}");
+//! ```
+//! Keep the guard as long as the reference, or ask for what is to be kept:
+//! ```
+//! # use typed_pool::Pool;
+//! let pool = Pool::with_capacity(8)?;
+//! let handle = pool.insert(String::from("text"))?;
+//! let guard = pool.enter();
+//! let text: Option<&String> = guard.get(handle);
+//! let copy: Option<String> = pool.with(handle, String::clone);
+//! let pinned = pool.pin(handle)?; // for a while, or another thread
+//! assert!(text == copy.as_ref() && text == Some(&pinned));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//! A handle of one type, used on a pool of another:
+//! ```compile_fail,E0308
+//! # use typed_pool::{Handle, Pool};
+//! # struct Order;
+//! # struct Customer;
+//! let (orders, customers) = (Pool::with_capacity(8).unwrap(), Pool::with_capacity(8).unwrap());
+//! let order: Handle<Order> = orders.insert(Order).unwrap();
+//! customers.insert(Customer).unwrap();
+//! customers.remove(order);
+//! ```
+//! The handle's type says which pool it is for: `orders.remove(order)`.
+//!
+//! # Features
+//! * `slotmap`: handles work as keys of slotmap's secondary maps.
+
+#![deny(unsafe_code)]
+
+mod error;
+mod iter;
+mod mutate;
+mod pinned;
+mod pool;
+mod read;
+mod reference;
+mod update;
+
+#[allow(unsafe_code)]
+mod place;
+
+#[cfg(doctest)]
+mod refused;
+
+pub use error::{InsertError, PoolError, RcuError, ReplaceError};
+pub use iter::{GuardIter, Handles, Iter, IterMut};
+pub use mutate::Drain;
+pub use pinned::Pinned;
+pub use pool::Pool;
+pub use reference::{PoolGuard, Ref, RefMut};
+
+// Everything of the core that this crate's signatures mention.
+pub use allocator_core::{
+    AccessError, AllocError, AllocErrorKind, Budget, Buffer, BuildError, DefragReport, FenceMode,
+    Guard, Handle, Heap, HeapBuilder, HeapMap, Policy, StaleHandle, Stats, StripeStats, TakeError,
+    UnknownPolicy, VerifyError,
+};

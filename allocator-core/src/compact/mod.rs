@@ -37,6 +37,7 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
         pass.report.own_guard = true;
         return pass.finish(heap, false);
     }
+    slabs::resume_raise(heap, &mover, &mut pass);
     slabs::consolidate(heap, &mover, &mut pass);
     let mut settled = false;
     for _ in 0..ROUNDS_MAX {

@@ -11,6 +11,7 @@
 //! another. `take` uses the same lock for the same reason.
 
 use super::budget::Pass;
+use super::slabs::Raise;
 use crate::block::{self, Owner};
 use crate::grace::Grace;
 use crate::heap::Inner;
@@ -19,22 +20,35 @@ use crate::slot::{self, LockOutcome, Snapshot};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::table::Slots;
+use core::cell::Cell;
 use std::time::Instant;
 
 /// Blocks of one batch: enough to pay for the barrier, few enough that a batch does not stall removals of
 /// its blocks for long.
 pub(super) const BATCH: usize = if cfg!(loom) { 2 } else { 256 };
 
-/// The right to mark blocks of the heap.
+/// The right to mark blocks of the heap, and what the last pass left unfinished.
 #[derive(Debug)]
-pub(crate) struct MoverLock(Mutex<()>);
+pub(crate) struct MoverLock(Mutex<Unfinished>);
 
 /// Proof that the mover lock is held.
-pub(crate) struct Mover<'h>(#[expect(dead_code, reason = "held for its drop")] MutexGuard<'h, ()>);
+pub(crate) struct Mover<'h>(MutexGuard<'h, Unfinished>);
+
+/// Where a pass stopped in the middle of something that the next one would otherwise undo.
+#[derive(Debug, Default)]
+pub(super) struct Unfinished {
+    pub(super) raise: Cell<Option<Raise>>,
+}
+
+impl Mover<'_> {
+    pub(super) fn unfinished(&self) -> &Unfinished {
+        &self.0
+    }
+}
 
 impl MoverLock {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(()))
+        Self(Mutex::new(Unfinished::default()))
     }
 
     pub(crate) fn try_lock(&self) -> Option<Mover<'_>> {

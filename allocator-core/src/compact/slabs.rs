@@ -2,14 +2,16 @@
 
 use super::budget::Pass;
 use super::mover::{BATCH, Mover, Outcome, Victim, move_all};
+use crate::block::{self, Owner};
 use crate::heap::Inner;
+use crate::raw::GRANULE;
 use crate::size_class::granules;
 use crate::slab::{Mode, Slabs};
 use crate::stripe::Stripe;
 
 /// A slab as it was seen under its stripe's lock.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+pub(super) struct Seen {
     stripe: usize,
     number: u32,
     class: usize,
@@ -32,7 +34,7 @@ pub(super) fn consolidate(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
         for victim in victims {
             with_slabs(heap, victim.stripe, |slabs| {
                 if same(slabs, victim) {
-                    slabs.close(victim.number);
+                    slabs.close(victim.number, Mode::Emptying);
                 }
             });
         }
@@ -47,13 +49,46 @@ pub(super) fn consolidate(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
     }
 }
 
+/// A slab on its way to a page above it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raise {
+    from: Seen,
+    to: Seen,
+}
+
+/// Goes on with the raise that the pass before had no budget left for: to `consolidate` its two slabs would
+/// look like two sparse ones, and it would move the blocks back.
+pub(super) fn resume_raise(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
+    let Some(raise) = mover.unfinished().raise.take() else { return };
+    let there = with_slabs(heap, raise.from.stripe, |slabs| {
+        let there = same(slabs, &raise.from) && same(slabs, &raise.to);
+        if there {
+            slabs.close(raise.from.number, Mode::Emptying);
+            slabs.close(raise.to.number, Mode::Filling);
+        }
+        there
+    });
+    if there == Some(true) {
+        carry(heap, mover, pass, raise);
+    }
+}
+
 /// Moves slabs to free pages above them, the lowest first, until there is none.
 pub(super) fn raise(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
     let mut slabs = survey(heap, |_| true);
     slabs.sort_unstable_by_key(|seen| seen.page);
     for seen in slabs {
-        if pass.is_over() || !raise_one(heap, mover, pass, &seen) {
+        if pass.is_over() {
             return;
+        }
+        match begin_raise(heap, &seen) {
+            Begun::Raise(raise) => carry(heap, mover, pass, raise),
+            Begun::Held(blocks) => {
+                let bytes = granules(seen.class) as usize * GRANULE;
+                blocks.iter().for_each(|(_, owner)| pass.note_pinned(*owner, bytes));
+            }
+            Begun::Gone => {}
+            Begun::NoPage => return,
         }
     }
 }
@@ -109,47 +144,72 @@ fn empty(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, slab: &Seen) -> Outco
     Outcome::Done
 }
 
-/// Moves one slab to the highest free page above it; false when there is none.
-fn raise_one(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, slab: &Seen) -> bool {
+/// What became of an attempt to raise a slab.
+enum Begun {
+    Raise(Raise),
+    /// These blocks of it are held; the others would only fill one more slab partly.
+    Held(Vec<(u32, Owner)>),
+    /// The slab is gone by itself.
+    Gone,
+    /// No page is free above it.
+    NoPage,
+}
+
+/// Takes the highest free page above a slab, and closes both.
+fn begin_raise(heap: &Inner, from: &Seen) -> Begun {
     let shared = &heap.store.shared;
     let page = shared.pages.page();
-    // Stripe before centre.
-    let target = with_slabs(heap, slab.stripe, |slabs| {
-        if !same(slabs, slab) {
-            return Some(None);
+    let begun = with_slabs(heap, from.stripe, |slabs| {
+        if !same(slabs, from) {
+            return Begun::Gone;
         }
-        let above = slab.page + page;
-        let run = heap.store.central().allocate_page_above(&shared.memory, page, above)?;
-        slabs.close(slab.number);
-        let number = slabs.add_page(&shared.memory, &shared.pages, slab.class, run, Mode::Filling);
-        Some(Some(Seen { number, page: run.start, ..*slab }))
+        // Stripe before centre.
+        let mut central = heap.store.central();
+        let above = from.page + page;
+        let Some(run) = central.allocate_page_above(&shared.memory, page, above) else {
+            return Begun::NoPage;
+        };
+        let geometry = shared.classes.geometry(from.class);
+        let mut held = slabs.blocks(&shared.memory, geometry, from.number);
+        held.retain(|(offset, _)| block::is_held(heap.store.header(*offset)));
+        if !held.is_empty() {
+            central.release(&shared.memory, run);
+            return Begun::Held(held);
+        }
+        slabs.close(from.number, Mode::Emptying);
+        let number = slabs.add_page(&shared.memory, &shared.pages, from.class, run, Mode::Filling);
+        Begun::Raise(Raise { from: *from, to: Seen { number, page: run.start, ..*from } })
     });
-    let target = match target.flatten() {
-        None => return false,
-        // The slab is gone by itself.
-        Some(None) => return true,
-        Some(Some(target)) => target,
-    };
-    let geometry = shared.classes.geometry(slab.class);
-    for batch in blocks(heap, slab).chunks(BATCH) {
+    begun.unwrap_or(Begun::NoPage)
+}
+
+/// Moves the blocks of one closed slab into the other, as far as the budget goes.
+fn carry(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, raise: Raise) {
+    let shared = &heap.store.shared;
+    let Raise { from, to } = raise;
+    let geometry = shared.classes.geometry(from.class);
+    for batch in blocks(heap, &from).chunks(BATCH) {
         let outcome = move_all(heap, mover, pass, batch, |victim| {
-            with_slabs(heap, target.stripe, |slabs| {
+            with_slabs(heap, to.stripe, |slabs| {
                 slabs
-                    .has_room(target.number, geometry)
-                    .then(|| slabs.take_cell(&shared.memory, geometry, target.number, victim.owner))
+                    .has_room(to.number, geometry)
+                    .then(|| slabs.take_cell(&shared.memory, geometry, to.number, victim.owner))
             })
             .flatten()
         });
+        if outcome == Outcome::Over {
+            mover.unfinished().raise.set(Some(raise));
+        }
         if outcome != Outcome::Done {
             break;
         }
     }
-    reopen(heap, slab);
-    reopen(heap, &target);
+    reopen(heap, &from);
+    reopen(heap, &to);
     // At once: the page that was filled may have been committed for it.
     let mut central = heap.store.central();
-    pass.report.freed_bytes += central.release_pages(&shared.memory, slab.page, slab.page + page);
-    true
+    let end = from.page + shared.pages.page();
+    pass.report.freed_bytes += central.release_pages(&shared.memory, from.page, end);
 }
 
 /// The blocks of a slab, if it is still the same and closed.

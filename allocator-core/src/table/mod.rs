@@ -64,6 +64,28 @@ pub(crate) struct Slots {
     sizes: Option<WordArray>,
 }
 
+/// A slot without an object, and the generation of its next one. Dropping it hands the slot back.
+#[derive(Debug)]
+pub(crate) struct TakenSlot<'a> {
+    slots: &'a Slots,
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl TakenSlot<'_> {
+    /// The slot is the caller's from now on.
+    pub(crate) fn keep(self) -> (u32, u32) {
+        let this = core::mem::ManuallyDrop::new(self);
+        (this.index, this.generation)
+    }
+}
+
+impl Drop for TakenSlot<'_> {
+    fn drop(&mut self) {
+        self.slots.return_slot(self.index, self.generation);
+    }
+}
+
 /// One lock's worth of a table's slots.
 #[derive(Debug)]
 struct Shard {
@@ -201,14 +223,12 @@ impl Slots {
         self.retire(heap, object);
     }
 
-    /// Takes a vacant slot; its index and the generation of its next object. One shard's lock, where that
-    /// has none left every shard's in turn. `None` when every slot is in use or retired.
-    pub(crate) fn take_slot(&self) -> Option<(u32, u32)> {
-        let home = self.shard();
-        if let found @ Some(_) = self.take_from(home, true) {
-            return found;
-        }
-        self.shards.iter().find_map(|shard| self.take_from(shard, false))
+    /// Takes a vacant slot. One shard's lock, where that has none left every shard's in turn. `None` when
+    /// every slot is in use or retired.
+    pub(crate) fn take_slot(&self) -> Option<TakenSlot<'_>> {
+        let others = || self.shards.iter().find_map(|shard| self.take_from(shard, false));
+        let (index, generation) = self.take_from(self.shard(), true).or_else(others)?;
+        Some(TakenSlot { slots: self, index, generation })
     }
 
     fn take_from(&self, shard: &Shard, grow: bool) -> Option<(u32, u32)> {

@@ -197,21 +197,9 @@ impl Slots {
 
     /// Frees what was pinned when its grace period ended and is not any more.
     pub(super) fn reclaim_held(&self, heap: &Inner) -> usize {
-        let mut freed = 0;
-        loop {
-            let found = {
-                let mut held = self.held.lock();
-                let free = |object: &Retired| !block::is_held(heap.store.header(object.offset));
-                held.iter().position(free).map(|place| held.swap_remove(place))
-            };
-            let Some(object) = found else { break };
-            self.free(heap, object);
-            freed += 1;
-        }
-        if self.is_closed() && self.held.lock().is_empty() {
-            heap.tables.remove(self);
-        }
-        freed
+        let mut sweep = Sweep { slots: self, heap, freed: 0 };
+        sweep.run();
+        sweep.freed
     }
 
     fn is_closed(&self) -> bool {
@@ -237,8 +225,10 @@ impl Slots {
         // SeqCst: with the fence in `last_hold_gone`, either a last pin sees the table closed, or `settle` below
         // sees the pin gone.
         fence(Ordering::SeqCst);
+        // Its drop comes after that of `Closing`, and forgets the table whatever panics.
+        let mut sweep = Sweep { slots: self, heap, freed: 0 };
         Closing { slots: self, heap, next: 0 }.run();
-        self.reclaim_held(heap);
+        sweep.run();
     }
 
     /// Number and bytes of retired objects that still have their blocks.
@@ -296,6 +286,44 @@ impl Retirement {
         objects.append(&mut lists.ready);
         objects.extend(lists.batches.drain(..).flat_map(|batch| batch.objects));
         objects
+    }
+}
+
+/// Frees objects that were pinned. A table that is closed is forgotten when none is left, and goes on with
+/// the rest when a drop panics: nobody else would.
+struct Sweep<'a> {
+    slots: &'a Slots,
+    heap: &'a Inner,
+    freed: usize,
+}
+
+impl Sweep<'_> {
+    fn run(&mut self) {
+        loop {
+            let found = {
+                let mut held = self.slots.held.lock();
+                let header = |object: &Retired| self.heap.store.header(object.offset);
+                let free = |object: &Retired| !block::is_held(header(object));
+                held.iter().position(free).map(|place| held.swap_remove(place))
+            };
+            let Some(object) = found else { return };
+            self.slots.free(self.heap, object);
+            self.freed += 1;
+        }
+    }
+}
+
+impl Drop for Sweep<'_> {
+    fn drop(&mut self) {
+        if !self.slots.is_closed() {
+            return;
+        }
+        if std::thread::panicking() {
+            self.run();
+        }
+        if self.slots.held.lock().is_empty() {
+            self.heap.tables.remove(self.slots);
+        }
     }
 }
 

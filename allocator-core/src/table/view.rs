@@ -155,14 +155,10 @@ impl Table {
     /// Out of memory or slots; nothing has changed.
     pub fn reserve(&self) -> Result<Reservation<'_>, AllocError> {
         let inner = self.heap.inner();
-        let (slot, generation) = inner.take_slot(&self.slots)?;
-        match inner.place(&self.slots, slot, &self.request, self.layout) {
-            Ok(offset) => Ok(Reservation { table: self, slot, generation, offset }),
-            Err(error) => {
-                self.slots.return_slot(slot, generation);
-                Err(error)
-            }
-        }
+        let slot = inner.take_slot(&self.slots)?;
+        let offset = inner.place(&self.slots, slot.index, &self.request, self.layout)?;
+        let (slot, generation) = slot.keep();
+        Ok(Reservation { table: self, slot, generation, offset })
     }
 
     /// Takes a block to replace the object of `handle` with.

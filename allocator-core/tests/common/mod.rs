@@ -3,6 +3,9 @@
 // Every test file is a crate of its own and uses its own share.
 #![allow(dead_code)]
 
+pub(crate) mod live;
+pub(crate) mod typed;
+
 use allocator_core::{AllocError, FenceMode, Handle, Heap, HeapBuilder, Policy};
 use std::alloc::Layout;
 use std::sync::mpsc;
@@ -49,22 +52,34 @@ pub(crate) fn aligned(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).expect("a valid layout")
 }
 
-/// The byte at `index` of the pattern of `seed`. Neighbours, and neighbouring seeds, differ.
+/// Bytes after which a pattern repeats: prime, so that a copy that is off by some granules does not fit.
+const PERIOD: usize = 67;
+
+/// The byte at `index` of the pattern of `seed`, for an index below [`PERIOD`].
 fn pattern_at(seed: u64, index: usize) -> u8 {
-    let mixed = (seed ^ index as u64 >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> (8 * (index % 8))) as u8
+    let mixed = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index as u64;
+    (mixed.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32) as u8
 }
 
 /// Fills `bytes` with the pattern of `seed`.
 pub(crate) fn fill(bytes: &mut [u8], seed: u64) {
-    for (index, byte) in bytes.iter_mut().enumerate() {
+    let mut done = bytes.len().min(PERIOD);
+    for (index, byte) in bytes[..done].iter_mut().enumerate() {
         *byte = pattern_at(seed, index);
+    }
+    // Doubling what is there: fast in a debug build too.
+    while done < bytes.len() {
+        let more = done.min(bytes.len() - done);
+        bytes.copy_within(..more, done);
+        done += more;
     }
 }
 
 /// Whether `bytes` are the pattern of `seed`.
 pub(crate) fn holds(bytes: &[u8], seed: u64) -> bool {
-    bytes.iter().enumerate().all(|(index, byte)| *byte == pattern_at(seed, index))
+    let first = &bytes[..bytes.len().min(PERIOD)];
+    let repeats = bytes.len() <= PERIOD || bytes[PERIOD..] == bytes[..bytes.len() - PERIOD];
+    repeats && first.iter().enumerate().all(|(index, byte)| *byte == pattern_at(seed, index))
 }
 
 /// Allocates a block that is filled with the pattern of `seed`.

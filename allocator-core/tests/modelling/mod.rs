@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Every schedule and every value that a load may give.
-pub const UNBOUNDED: Option<usize> = None;
+pub(crate) const UNBOUNDED: Option<usize> = None;
 
 /// Turns of one execution; only a model that spins for ever has more.
 const BRANCHES_MAX: usize = 10_000;
 
 /// Something that has to happen in some execution of a model, or the model proves nothing.
 #[derive(Debug)]
-pub struct Path {
+pub(crate) struct Path {
     name: &'static str,
     // On `std`: it counts over all executions and is no part of the model.
     executions: AtomicU64,
@@ -21,13 +21,13 @@ pub struct Path {
 
 impl Path {
     /// It happened.
-    pub fn reached(&self) {
+    pub(crate) fn reached(&self) {
         // Relaxed: a count, read when the exploration is over.
         self.executions.fetch_add(1, Ordering::Relaxed);
     }
 
     /// It happened, if `did`.
-    pub fn reached_if(&self, did: bool) {
+    pub(crate) fn reached_if(&self, did: bool) {
         if did {
             self.reached();
         }
@@ -36,7 +36,7 @@ impl Path {
 
 /// Explores `model` with at most `preemptions` of them in an execution, and demands that each of `paths` was
 /// reached in some. `LOOM_MAX_PREEMPTIONS` replaces the bound.
-pub fn explore<const N: usize>(
+pub(crate) fn explore<const N: usize>(
     preemptions: Option<usize>,
     paths: [&'static str; N],
     model: impl Fn([&'static Path; N]) + Send + Sync + 'static,

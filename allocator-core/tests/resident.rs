@@ -1,0 +1,99 @@
+//! Compaction gives memory back to the system, seen from outside, and needs none to do so.
+#![cfg(all(target_os = "linux", not(loom), not(miri)))]
+
+mod common;
+
+use allocator_core::{Budget, Heap, Policy, Stats};
+use common::Rng;
+use common::live::{assert_all, populate, thin_out};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+const CAPACITY: usize = 64 << 20;
+
+/// A heap of 64 MiB with a fifth of some 48 MiB still alive.
+fn sparse(policy: Policy) -> (Heap, Vec<common::live::Live>, Stats) {
+    let heap = common::heap(policy, CAPACITY);
+    let mut rng = Rng::new(11);
+    let mut live = populate(&heap, &mut rng, 6000, 60_000);
+    let full = heap.stats();
+    thin_out(&heap, &mut rng, &mut live, 80);
+    (heap, live, full)
+}
+
+#[test]
+fn resident_memory_falls_with_the_live_data() {
+    for policy in Policy::ALL {
+        let heap = common::heap(*policy, CAPACITY);
+        let untouched = heap.stats().resident.expect("Linux tells");
+        assert!(untouched < 1 << 20, "{policy}: {untouched} bytes before the first block");
+
+        let (heap, live, full) = sparse(*policy);
+        let before = heap.stats();
+        let resident = before.resident.expect("Linux tells");
+        assert!(resident >= full.live_bytes, "{policy}: {full:?}");
+        assert!(resident > 3 * before.live_bytes, "{policy}: the heap is sparse: {before:?}");
+
+        let report = heap.defragment();
+        let after = heap.stats();
+        let left = after.resident.expect("Linux tells");
+        assert!(left < after.live_bytes * 5 / 4 + (1 << 20), "{policy}: {left} stay: {report}");
+        assert!(left <= after.committed, "{policy}: {after:?}");
+        assert!(after.committed < before.committed, "{policy}");
+        let freed = (before.committed - after.committed) as u64;
+        assert!(report.freed_bytes >= freed, "{policy}: {freed} are gone: {report}");
+        assert!(report.freed_bytes <= before.committed as u64, "{policy}: {report}");
+        assert_all(&heap, &live);
+
+        live.iter().for_each(|(handle, ..)| heap.deallocate(*handle).unwrap());
+        heap.flush();
+        heap.defragment();
+        let empty = heap.stats();
+        assert!(empty.resident.expect("Linux tells") < 64 << 10, "{policy}: {empty:?}");
+    }
+}
+
+/// The most that was committed at any moment while `f` ran, as far as another thread can see.
+fn peak_during(heap: &Heap, f: impl FnOnce()) -> usize {
+    let (done, peak) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                peak.fetch_max(heap.stats().committed, Ordering::Relaxed);
+            }
+        });
+        f();
+        done.store(true, Ordering::Relaxed);
+    });
+    peak.into_inner()
+}
+
+#[test]
+fn a_pass_commits_nothing_to_free_memory() {
+    for policy in Policy::ALL {
+        let (heap, live, _) = sparse(*policy);
+        let before = heap.stats().committed;
+        let peak = peak_during(&heap, || assert!(heap.defragment().complete));
+        assert!(peak <= before, "{policy}: {peak} at the peak, {before} before");
+        assert_all(&heap, &live);
+    }
+}
+
+#[test]
+fn passes_in_slices_commit_nothing_to_free_memory() {
+    for policy in Policy::ALL {
+        let (heap, live, _) = sparse(*policy);
+        let before = heap.stats().committed;
+        loop {
+            let mut complete = false;
+            let peak = peak_during(&heap, || {
+                complete = heap.defragment_with(Budget::unlimited().moves(200)).complete;
+            });
+            assert!(peak <= before, "{policy}: {peak} at the peak, {before} before");
+            if complete {
+                break;
+            }
+        }
+        assert_all(&heap, &live);
+    }
+}

@@ -1,0 +1,179 @@
+//! What reads and writes objects: [`PoolGuard`], [`Ref`], [`RefMut`].
+
+use crate::iter::GuardIter;
+use crate::place::{Exclusive, Section, Shared};
+use allocator_core::Handle;
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+
+/// A read-side section of a pool's heap, shared by many reads; made by [`Pool::enter`](crate::Pool::enter).
+///
+/// Cheap to open (two plain stores where the heap's fence is asymmetric), may be nested, and meant to be
+/// short. What it has shown stays where it is, alive, until it is dropped: a guard that stays open delays
+/// moves and the `Drop` of removed objects, and nothing else. It cannot leave its thread. While a thread has
+/// one open, its own [`take`](crate::Pool::take) and [`defragment`](crate::Pool::defragment) do nothing and
+/// say so, since they would wait for themselves.
+///
+/// ```
+/// use typed_pool::Pool;
+/// let pool = Pool::with_capacity(8)?;
+/// let (a, b) = (pool.insert(1)?, pool.insert(2)?);
+/// let guard = pool.enter();
+/// let one = guard.get(a).unwrap();
+/// pool.remove(a);
+/// assert_eq!(guard.get(a), None); // stale for new look-ups
+/// assert_eq!(one + guard.get(b).unwrap(), 3); // what was found stays until the guard is dropped
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct PoolGuard<'p, T> {
+    section: Section<'p, T>,
+}
+
+impl<'p, T> PoolGuard<'p, T> {
+    #[inline(always)]
+    pub(crate) fn new(section: Section<'p, T>) -> Self {
+        Self { section }
+    }
+
+    /// The object of `handle`, or `None` when the handle is stale.
+    ///
+    /// One load, one compare (and a bounds check), one add; no lock, and nothing shared is written. Where a
+    /// move of the object is planned the move is cancelled; where its bytes are being copied at this moment
+    /// the call waits for the copy of this one object. O(1).
+    #[inline]
+    pub fn get(&self, handle: Handle<T>) -> Option<&T> {
+        self.section.get(handle)
+    }
+
+    /// The objects of the pool with their handles; see [`Pool::iter`](crate::Pool::iter) for what is seen
+    /// while others insert and remove. Cheaper than that, since this guard serves all objects; it delays
+    /// moves until it is dropped. O(slots that were ever used).
+    ///
+    /// ```
+    /// # use typed_pool::Pool;
+    /// let pool = Pool::with_capacity(8)?;
+    /// let gone = pool.insert(1)?;
+    /// pool.insert(2)?;
+    /// pool.remove(gone);
+    /// let guard = pool.enter();
+    /// assert_eq!(guard.iter().map(|(_, value)| value).collect::<Vec<_>>(), [&2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter(&self) -> GuardIter<'_, T> {
+        GuardIter::new(&self.section)
+    }
+}
+
+impl<'g, T> IntoIterator for &'g PoolGuard<'_, T> {
+    type Item = (Handle<T>, &'g T);
+    type IntoIter = GuardIter<'g, T>;
+
+    fn into_iter(self) -> GuardIter<'g, T> {
+        self.iter()
+    }
+}
+
+impl<T> fmt::Debug for PoolGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolGuard").finish_non_exhaustive()
+    }
+}
+
+/// An object of a pool, borrowed together with other readers; made by [`Pool::get`](crate::Pool::get).
+///
+/// It carries a guard of its own, so all that is said of [`PoolGuard`] holds: short, and on one thread. For a
+/// borrow that lasts, or goes elsewhere, see [`Pinned`](crate::Pinned).
+///
+/// ```
+/// # use typed_pool::Pool;
+/// let pool = Pool::with_capacity(8)?;
+/// let handle = pool.insert("text".to_string())?;
+/// let text = pool.get(handle).unwrap();
+/// pool.remove(handle);
+/// assert_eq!(*text, "text"); // alive until `text` is dropped
+/// assert!(pool.get(handle).is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Ref<'p, T> {
+    object: Shared<'p, T>,
+}
+
+impl<'p, T> Ref<'p, T> {
+    #[inline(always)]
+    pub(crate) fn new(object: Shared<'p, T>) -> Self {
+        Self { object }
+    }
+}
+
+impl<T> Deref for Ref<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        self.object.get()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Ref<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        T::fmt(self, f)
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Ref<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        T::fmt(self, f)
+    }
+}
+
+/// An object of a pool, borrowed alone; made by [`Pool::get_mut`](crate::Pool::get_mut).
+///
+/// The pool is borrowed mutably, so nobody else reads its objects; but threads that share the heap may
+/// defragment it. Therefore it carries a guard, which keeps the object in place, and stays on its thread.
+///
+/// ```
+/// # use typed_pool::Pool;
+/// let mut pool = Pool::with_capacity(8)?;
+/// let handle = pool.insert(1)?;
+/// *pool.get_mut(handle).unwrap() += 1;
+/// assert_eq!(pool.take(handle)?, 2);
+/// assert!(pool.get_mut(handle).is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct RefMut<'p, T> {
+    object: Exclusive<'p, T>,
+}
+
+impl<'p, T> RefMut<'p, T> {
+    pub(crate) fn new(object: Exclusive<'p, T>) -> Self {
+        Self { object }
+    }
+}
+
+impl<T> Deref for RefMut<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        self.object.get()
+    }
+}
+
+impl<T> DerefMut for RefMut<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        self.object.get_mut()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for RefMut<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        T::fmt(self, f)
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for RefMut<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        T::fmt(self, f)
+    }
+}

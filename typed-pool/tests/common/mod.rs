@@ -1,0 +1,94 @@
+//! What the tests share: heaps of every kind, and objects that count their drops.
+
+#![allow(dead_code, reason = "each test file uses a part of this")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use typed_pool::{FenceMode, Heap, Policy};
+
+/// A heap whose calls give up on guards of other threads soon.
+pub(crate) fn heap(capacity: usize) -> Heap {
+    Heap::builder().capacity(capacity).patience(Duration::from_millis(50)).build().unwrap()
+}
+
+/// Heaps of every policy, with one stripe and with two, with either fence.
+pub(crate) fn heaps(capacity: usize) -> impl Iterator<Item = Heap> {
+    Policy::ALL.iter().flat_map(move |policy| {
+        [(1, FenceMode::Automatic), (2, FenceMode::Automatic), (2, FenceMode::Plain)].map(
+            |(stripes, fence)| {
+                let builder = Heap::builder().capacity(capacity).policy(*policy);
+                let builder = builder.stripes(stripes).fence(fence);
+                builder.patience(Duration::from_millis(50)).build().unwrap()
+            },
+        )
+    })
+}
+
+/// Counts the objects that it made, and their drops.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Drops(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    made: AtomicUsize,
+    dropped: AtomicUsize,
+}
+
+impl Drops {
+    pub(crate) fn make(&self, id: u64) -> Counted {
+        self.make_with(id, false)
+    }
+
+    /// An object whose drop panics, after it was counted.
+    pub(crate) fn bomb(&self, id: u64) -> Counted {
+        self.make_with(id, true)
+    }
+
+    fn make_with(&self, id: u64, bomb: bool) -> Counted {
+        self.0.made.fetch_add(1, Ordering::Relaxed);
+        Counted { id, check: AtomicU64::new(!id), bomb, drops: self.clone() }
+    }
+
+    pub(crate) fn dropped(&self) -> usize {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn live(&self) -> usize {
+        self.0.made.load(Ordering::Relaxed) - self.dropped()
+    }
+}
+
+/// An object that knows whether its bytes are those it was made with, and that notices a second drop.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    pub(crate) id: u64,
+    check: AtomicU64,
+    bomb: bool,
+    drops: Drops,
+}
+
+impl Counted {
+    /// The id, after a look at the rest.
+    pub(crate) fn checked(&self) -> u64 {
+        assert_eq!(self.check.load(Ordering::Relaxed), !self.id, "the object is torn or dropped");
+        self.id
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.checked();
+        self.check.store(0, Ordering::Relaxed);
+        self.drops.0.dropped.fetch_add(1, Ordering::Relaxed);
+        if self.bomb {
+            panic!("the drop of {} panics, as it should", self.id);
+        }
+    }
+}
+
+/// Whether `f` panics.
+pub(crate) fn panics(f: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(f)).is_err()
+}
