@@ -190,14 +190,9 @@ impl Readers {
         }
     }
 
-    /// Enters a read-side section of this heap on this thread.
-    #[inline(always)]
-    pub(crate) fn enter(self: &Arc<Self>) -> *const Record {
-        let cached = LATEST.with(|latest| latest[self.id as usize % CACHED].get());
-        let record = if cached.0 == self.id { cached.1 } else { self.find() };
-        // SAFETY: the record is alive: `self` owns it; and ours, so no other thread touches its cells.
-        unsafe { &*record }.enter();
-        record
+    /// Never reused among the heaps of the process.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     /// The record of this thread, if it has one and the thread is inside a section.
@@ -315,10 +310,22 @@ pub struct Guard<'h> {
 }
 
 impl<'h> Guard<'h> {
-    /// Enters; `readers` must outlive `'h`, which the callers in `heap.rs` and `table` see to.
+    /// Enters.
     #[inline(always)]
     pub(crate) fn enter(readers: &'h Arc<Readers>) -> Self {
-        Self { record: readers.enter(), heap: PhantomData }
+        Self::enter_as(readers.id, || readers)
+    }
+
+    /// Enters a section of the heap whose readers have this `id`; they are asked for only where the thread
+    /// does not have their record at hand.
+    #[inline(always)]
+    pub(crate) fn enter_as(id: u64, readers: impl FnOnce() -> &'h Arc<Readers>) -> Self {
+        let (cached, record) = LATEST.with(|latest| latest[id as usize % CACHED].get());
+        let record = if cached == id { record } else { readers().find() };
+        // SAFETY: the record is alive, as its readers are, for `'h`; and ours, so no other thread touches its
+        // cells.
+        unsafe { &*record }.enter();
+        Self { record, heap: PhantomData }
     }
 }
 

@@ -32,13 +32,23 @@ pub struct TableSpec {
 pub struct Table {
     heap: Heap,
     slots: Arc<Slots>,
-    /// `slots.words` and the buffer's base again, one load away from a read. Unused in a model.
-    words: *const AtomicU64,
-    limit: u32,
-    base: *mut u8,
+    view: View,
+    /// Of the heap's readers.
+    readers: u64,
     /// What each object asks of the store.
     request: Request,
     layout: Layout,
+}
+
+/// What a look-up needs, by value: the copy of a guard stays in registers over many reads.
+#[derive(Clone, Copy, Debug)]
+struct View {
+    /// `slots.words`; unused in a model.
+    words: *const AtomicU64,
+    /// Number of words.
+    limit: u32,
+    /// Granule 0 of the buffer.
+    base: *mut u8,
 }
 
 // SAFETY: the pointers lead to memory that `slots` and `heap` own and share between threads; whether the objects
@@ -86,8 +96,9 @@ impl Table {
         let words = slots.words.as_ptr();
         #[cfg(loom)]
         let words = core::ptr::null();
-        let (limit, base) = (slots.limit, inner.store.memory().base());
-        Ok(Self { heap: heap.clone(), slots, words, limit, base, request, layout: spec.layout })
+        let view = View { words, limit: slots.limit, base: inner.store.memory().base() };
+        let readers = inner.readers.id();
+        Ok(Self { heap: heap.clone(), slots, view, readers, request, layout: spec.layout })
     }
 
     /// The heap that the objects live in.
@@ -116,14 +127,15 @@ impl Table {
         TableGuard {
             #[cfg(loom)]
             borrows: Default::default(),
-            _guard: Guard::enter(&self.heap.inner().readers),
+            _guard: Guard::enter_as(self.readers, || &self.heap.inner().readers),
+            view: self.view,
             table: self,
         }
     }
 
     #[inline(always)]
-    fn load(&self, index: u32) -> Option<u64> {
-        if index >= self.limit {
+    fn load(&self, view: View, index: u32) -> Option<u64> {
+        if index >= view.limit {
             return None;
         }
         // Acquire: pairs with the Release in `slot::publish`, `unlock` and `change`; weaker, the offset could
@@ -131,13 +143,13 @@ impl Table {
         #[cfg(not(loom))]
         {
             // SAFETY: in bounds of the array that `slots` owns.
-            let word = unsafe { self.words.add(index as usize) };
+            let word = unsafe { view.words.add(index as usize) };
             // SAFETY: an aligned `AtomicU64`, alive as long as `slots`.
             Some(unsafe { &*word }.load(Ordering::Acquire))
         }
         #[cfg(loom)]
         {
-            let _ = self.words;
+            let _ = view.words;
             Some(self.slots.words.get(index).load(Ordering::Acquire))
         }
     }
@@ -145,7 +157,7 @@ impl Table {
     /// Whether `handle` names an object now. Never waits, and needs no section. O(1).
     #[inline]
     pub fn contains<T: ?Sized>(&self, handle: Handle<T>) -> bool {
-        self.load(handle.index()).is_some_and(|seen| slot::names_object(seen, handle))
+        self.load(self.view, handle.index()).is_some_and(|seen| slot::names_object(seen, handle))
     }
 
     /// Takes a slot and a block for a new object. One shard's lock and one stripe's; where the heap is full
@@ -170,7 +182,7 @@ impl Table {
         handle: Handle<T>,
     ) -> Result<Replacement<'_>, AllocError> {
         let inner = self.heap.inner();
-        let slot = handle.index().min(self.limit - 1);
+        let slot = handle.index().min(self.view.limit - 1);
         let offset = inner.place(&self.slots, slot, &self.request, self.layout)?;
         Ok(Replacement { table: self, slot, offset })
     }
@@ -214,6 +226,7 @@ pub struct TableGuard<'t> {
     #[cfg(loom)]
     borrows: core::cell::RefCell<Vec<crate::raw::Borrowed>>,
     _guard: Guard<'t>,
+    view: View,
     table: &'t Table,
 }
 
@@ -224,7 +237,7 @@ impl<'t> TableGuard<'t> {
     /// waited for (the copy of this one object).
     #[inline(always)]
     pub fn locate<T: ?Sized>(&self, handle: Handle<T>) -> Option<NonNull<u8>> {
-        let seen = self.table.load(handle.index())?;
+        let seen = self.table.load(self.view, handle.index())?;
         let offset =
             if slot::is_live_for(seen, handle) { seen as u32 } else { self.resolve(handle, seen)? };
         #[cfg(loom)]
@@ -232,7 +245,7 @@ impl<'t> TableGuard<'t> {
             let borrow = self.table.heap.inner().store.memory().track_borrow(offset);
             self.borrows.borrow_mut().push(borrow);
         }
-        let block = self.table.base.wrapping_add(offset as usize * GRANULE);
+        let block = self.view.base.wrapping_add(offset as usize * GRANULE);
         debug_assert!(!block.is_null());
         // SAFETY: a place inside the buffer.
         Some(unsafe { NonNull::new_unchecked(block) })
@@ -245,7 +258,7 @@ impl<'t> TableGuard<'t> {
 
     /// The handle of the object that slot `index` holds now. O(1).
     pub fn handle_at(&self, index: u32) -> Option<Handle<[u8]>> {
-        let seen = Snapshot(self.table.load(index)?);
+        let seen = Snapshot(self.table.load(self.view, index)?);
         (!seen.is_vacant()).then(|| Handle::new(index, seen.generation()))
     }
 
@@ -307,7 +320,7 @@ impl<'t> TableGuard<'t> {
     }
 
     fn offset(&self, block: NonNull<u8>) -> u32 {
-        ((block.as_ptr().addr() - self.table.base.addr()) / GRANULE) as u32
+        ((block.as_ptr().addr() - self.view.base.addr()) / GRANULE) as u32
     }
 
     fn header(&self, block: NonNull<u8>) -> &'t AtomicU64 {
