@@ -61,6 +61,14 @@ impl Central {
         Some(taken)
     }
 
+    /// Takes a place for `need` where the run that the policy picks is shorter than `below`.
+    pub(crate) fn allocate_hole(&mut self, memory: &Memory, need: Need, below: u32) -> Option<Run> {
+        let run = self.space.find(memory, need).filter(|run| run.len < below)?;
+        let taken = Run { start: need.place_low(run)?, len: need.len };
+        self.claim(memory, run, taken);
+        Some(taken)
+    }
+
     /// Takes a page-aligned chunk of `page` granules above granule `above`, as high as there is one.
     /// O(free runs above).
     pub(crate) fn allocate_page_above(

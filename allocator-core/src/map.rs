@@ -36,7 +36,7 @@ impl Painter {
 }
 
 impl Heap {
-    /// Divides the buffer into `cells` equal parts (at least one) and says how full each is, headers of
+    /// Divides the buffer into at most `cells` equal parts (at least one) and says how full each is, headers of
     /// chunks and slabs included. Waits for a running defragmentation. O(blocks), under all locks of the
     /// stripes and the centre.
     pub fn map(&self, cells: usize) -> HeapMap {

@@ -95,7 +95,7 @@ impl Space {
 
     /// Takes a place for `need` out of a free run that the policy picks. Cost of the policy, plus O(1).
     pub(crate) fn allocate(&mut self, memory: &Memory, need: Need, end: End) -> Option<Run> {
-        let run = self.placement.find(&Tags { memory, first: &self.first }, need)?;
+        let run = self.find(memory, need)?;
         let start = match end {
             End::Low => need.place_low(run),
             End::High => need.place_high(run),
@@ -103,6 +103,11 @@ impl Space {
         let taken = Run { start, len: need.len };
         self.claim(memory, run, taken);
         Some(taken)
+    }
+
+    /// The free run that the policy picks for `need`. Cost of the policy.
+    pub(crate) fn find(&self, memory: &Memory, need: Need) -> Option<Run> {
+        self.placement.find(&Tags { memory, first: &self.first }, need)
     }
 
     /// Takes `taken` out of the free run `run`, which stays free on both sides of it.

@@ -24,7 +24,8 @@ pub struct Stats {
     pub capacity: usize,
     /// Objects and raw blocks that are alive.
     pub live_blocks: usize,
-    /// Bytes of blocks in use, rounded as they were placed; retired ones included, headers not.
+    /// Bytes of blocks in use, rounded as they were placed; retired ones included. Headers count where a block
+    /// has a chunk of its own, not in slabs.
     pub live_bytes: usize,
     /// Bytes in which blocks could be placed, in whatever pieces.
     pub free_bytes: usize,

@@ -72,10 +72,18 @@ impl Store {
                 if let found @ Some(_) = stripe.allocate(&self.shared, request, owner) {
                     return found;
                 }
-                if stripe.add_page(&self.shared, &mut self.central.lock(), request) {
+                let mut central = self.central.lock();
+                if stripe.fills_holes() {
+                    // Address-ordered first fit means the centre's holes too.
+                    let page = self.shared.pages.page();
+                    if let Some(taken) = central.allocate_hole(self.memory(), request.need, page) {
+                        return Some(chunk::init_block(self.memory(), taken, owner));
+                    }
+                }
+                if stripe.add_page(&self.shared, &mut central, request) {
                     return stripe.allocate(&self.shared, request, owner);
                 }
-                drop(stripe);
+                drop((central, stripe));
                 for turn in 1..self.stripes.len() {
                     let mut stripe = self.stripes[(home + turn) % count].lock();
                     if let found @ Some(_) = stripe.allocate(&self.shared, request, owner) {

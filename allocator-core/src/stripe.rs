@@ -52,6 +52,11 @@ impl Stripe {
         }
     }
 
+    /// Whether blocks that the stripe has no room for go into holes of the centre before it takes a page.
+    pub(crate) fn fills_holes(&self) -> bool {
+        matches!(self, Self::Segments(_))
+    }
+
     /// Finds room in the pages that the stripe has; the block's offset.
     pub(crate) fn allocate(
         &mut self,

@@ -92,6 +92,11 @@ impl Marked {
         self.slots.word_at(self.victim.owner.slot).expect("the slot was found when it was marked")
     }
 
+    /// Alignment of the block, in granules.
+    pub(super) fn align(&self) -> u32 {
+        self.slots.align_of(self.victim.owner.slot)
+    }
+
     /// Gives the plan up.
     pub(super) fn unmark(&self) {
         slot::unmark(self.word(), self.snapshot);
@@ -121,17 +126,12 @@ impl Marked {
 }
 
 impl Locked<'_> {
-    /// Alignment of the block, in granules.
-    pub(super) fn align(&self) -> u32 {
-        self.marked.slots.align_of(self.marked.victim.owner.slot)
-    }
-
     /// Whether the block still fits a place with the room and alignment that it had when it was planned:
     /// who held it until a moment ago may have made it larger, or another block may have come in its
     /// place.
     fn fits(&self, place: u32) -> bool {
         let room = self.marked.victim.room as usize * GRANULE;
-        self.bytes <= room && place.is_multiple_of(self.align())
+        self.bytes <= room && place.is_multiple_of(self.marked.align())
     }
 
     /// Makes the block live at `offset`.
@@ -209,20 +209,27 @@ pub(super) fn move_all(
             marked.unmark();
             continue;
         };
-        let Some(locked) = marked.lock(heap, pass) else {
-            heap.store.free(place);
-            continue;
-        };
-        if !locked.fits(place) {
-            pass.report.cancelled += 1;
-            locked.publish(marked.victim.offset);
-            heap.store.free(place);
-            continue;
-        }
-        locked.copy(heap, place);
-        pass.note_move(locked.bytes);
-        locked.publish(place);
-        heap.store.free(marked.victim.offset);
+        move_to(heap, pass, marked, place);
     }
     if pass.is_over() { Outcome::Over } else { outcome }
+}
+
+/// Step 3 for one block: to a place that was reserved for it, with the room that was planned. Where that
+/// fails the place is freed, and the report says why.
+pub(super) fn move_to(heap: &Inner, pass: &mut Pass, marked: &Marked, place: u32) -> bool {
+    let Some(locked) = marked.lock(heap, pass) else {
+        heap.store.free(place);
+        return false;
+    };
+    if !locked.fits(place) {
+        pass.report.cancelled += 1;
+        locked.publish(marked.victim.offset);
+        heap.store.free(place);
+        return false;
+    }
+    locked.copy(heap, place);
+    pass.note_move(locked.bytes);
+    locked.publish(place);
+    heap.store.free(marked.victim.offset);
+    true
 }

@@ -6,7 +6,7 @@
 //! never lie between blocks for good.
 
 use super::budget::Pass;
-use super::mover::{BATCH, Marked, Mover, Outcome, Victim, mark_all, move_all};
+use super::mover::{BATCH, Marked, Mover, Outcome, Victim, mark_all, move_all, move_to};
 use crate::block::Owner;
 use crate::chunk::{self, Kind};
 use crate::heap::Inner;
@@ -66,40 +66,56 @@ fn next_batch(heap: &Inner, at: u32) -> Option<(Vec<Victim>, u32)> {
 }
 
 /// Slides one block into the free run before it; the end of its new place. `None` when it stays.
-///
-/// From here to the end the granules of the run and the block belong to the mover: nobody else walks the
-/// centre without the mover lock.
 fn slide_one(heap: &Inner, pass: &mut Pass, marked: &Marked) -> Option<u32> {
     let memory = heap.store.memory();
-    let victim = marked.victim;
-    let start = victim.offset - chunk::HEADER;
-    let reserved = {
-        let mut central = heap.store.central();
-        let run = central.space.run_before(memory, start);
-        run.inspect(|run| central.space.withdraw(memory, *run))
-    };
-    let Some(run) = reserved else {
+    let start = marked.victim.offset - chunk::HEADER;
+    let len = marked.victim.room + chunk::HEADER;
+    let need = Need { len, align: marked.align(), skew: chunk::HEADER };
+    let mut central = heap.store.central();
+    let Some(run) = central.space.run_before(memory, start) else {
+        drop(central);
         marked.unmark();
         return None;
     };
+    // Where the block fits into the run, only its new place is taken: everybody else finds the rest.
+    if let Some(target) = need.place_low(run) {
+        let taken = Run { start: target, len };
+        central.claim(memory, run, taken);
+        let place = chunk::init_block(memory, taken, marked.victim.owner);
+        drop(central);
+        return move_to(heap, pass, marked, place).then(|| taken.end());
+    }
+    // The new place overlaps the old one, so the run is shorter than the block.
+    central.space.withdraw(memory, run);
+    drop(central);
+    slide_over(heap, pass, marked, run)
+}
+
+/// Slides a block into a shorter free run before it, which is withdrawn.
+///
+/// From here to the end the granules of the run and the block belong to the mover: nobody else walks the
+/// centre without the mover lock.
+fn slide_over(heap: &Inner, pass: &mut Pass, marked: &Marked, run: Run) -> Option<u32> {
+    let memory = heap.store.memory();
+    let start = run.end();
     let Some(locked) = marked.lock(heap, pass) else {
         heap.store.central().release(memory, run);
         return None;
     };
     // Only now: who held the block until a moment ago may have resized it in place.
-    let chunk = chunk::of_block(memory, victim.offset);
+    let chunk = chunk::of_block(memory, marked.victim.offset);
     let room = Run { start: run.start, len: run.len + chunk.len };
-    let need = Need { len: chunk.len, align: locked.align(), skew: chunk::HEADER };
+    let need = Need { len: chunk.len, align: marked.align(), skew: chunk::HEADER };
     let target = need.place_low(room).unwrap_or(start);
     if target >= start {
-        locked.publish(victim.offset);
+        locked.publish(marked.victim.offset);
         heap.store.central().release(memory, run);
         return None;
     }
     // The new header lies below the old block; the copy may run over the old header.
     locked.copy(heap, target + chunk::HEADER);
     let place = Run { start: target, len: chunk.len };
-    chunk::init_block(memory, place, victim.owner);
+    chunk::init_block(memory, place, marked.victim.owner);
     pass.note_move(locked.bytes);
     locked.publish(target + chunk::HEADER);
     let mut central = heap.store.central();

@@ -73,7 +73,7 @@ impl Table {
     ///    threads that may drop the objects, and while these may be dropped.
     ///
     /// # Errors
-    /// [`AllocErrorKind::TooManyPools`] after 16,383 tables of a heap, or where the system has no address
+    /// [`AllocErrorKind::TooManyPools`] after 16,382 tables of a heap, or where the system has no address
     /// space for the slots; [`AllocErrorKind::Unsupported`] for an alignment above 4096 or a size that
     /// no heap holds.
     pub unsafe fn new(heap: &Heap, spec: TableSpec) -> Result<Self, AllocError> {
