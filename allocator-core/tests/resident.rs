@@ -4,8 +4,8 @@
 mod common;
 
 use allocator_core::{Budget, Heap, Policy, Stats};
-use common::Rng;
 use common::live::{assert_all, populate, thin_out};
+use common::{Rng, StopOnDrop};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -62,8 +62,8 @@ fn peak_during(heap: &Heap, f: impl FnOnce()) -> usize {
                 peak.fetch_max(heap.stats().committed, Ordering::Relaxed);
             }
         });
+        let _stop = StopOnDrop(&done);
         f();
-        done.store(true, Ordering::Relaxed);
     });
     peak.into_inner()
 }

@@ -58,8 +58,9 @@ pub(crate) struct Options {
 
     /// Print one JSON object instead of the summary
     ///
-    /// Its counts and the resident sizes are sums over the traces, the fragmentations are means
-    /// weighted by the capacities of the heaps, and the array `traces` has the same per trace.
+    /// Its counts, times and resident sizes are sums over the traces, peak_live_bytes is the largest
+    /// of all, the fragmentations are means weighted by the capacities of the heaps, and the array
+    /// `traces` has the same and more per trace.
     #[arg(long)]
     pub(crate) json: bool,
 

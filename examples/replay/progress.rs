@@ -19,9 +19,9 @@ impl Progress {
     }
 
     pub(crate) fn start(&self, name: &str, records: usize) {
-        self.bar.reset();
         self.bar.set_length(records as u64);
         self.bar.set_message(name.to_owned());
+        self.bar.reset();
     }
 
     /// Shows how many records are done.

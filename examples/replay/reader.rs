@@ -28,7 +28,7 @@ pub(crate) fn read(run: &Run<'_>, reader: usize) -> Checks {
         ids.extend((0..BATCH).map(|_| random.u32(..=newest)));
         run.store.check_shared(&ids, &mut checks);
         batches += 1;
-        if batches % BATCHES_MAX == 0 {
+        if batches.is_multiple_of(BATCHES_MAX) {
             // Some worker may wait for another that waits for this processor.
             thread::yield_now();
         }

@@ -42,11 +42,11 @@ fn write_trace(out: &mut String, outcome: &Outcome) -> fmt::Result {
         out,
         "heap",
         format_args!(
-            "{}, {} placement, {} workers, {} readers, compaction {}",
+            "{}, {} placement, {}, {}, compaction {}",
             size(figures.capacity),
             outcome.policy,
-            outcome.threads,
-            outcome.readers,
+            counted(outcome.threads as u64, "worker"),
+            counted(outcome.readers as u64, "reader"),
             outcome.defragment,
         ),
     )?;
@@ -87,7 +87,12 @@ fn write_work(out: &mut String, figures: &Figures) -> fmt::Result {
     line(
         out,
         "replayed",
-        format_args!("{} records in {:.2} s", HumanCount(figures.ops), figures.elapsed_s,),
+        format_args!(
+            "{} records in {:.2} s, {:.1} million a second",
+            HumanCount(figures.ops),
+            figures.elapsed_s,
+            figures.ops as f64 / figures.elapsed_s.max(f64::MIN_POSITIVE) / 1e6,
+        ),
     )?;
     let mismatches = match figures.mismatches {
         0 => style("no mismatch".to_owned()).green(),
@@ -104,11 +109,11 @@ fn write_work(out: &mut String, figures: &Figures) -> fmt::Result {
         out,
         "moved",
         format_args!(
-            "{} blocks, {}, at {}/s, in {} defragmentations of {:.1} ms together",
-            HumanCount(figures.moves),
+            "{}, {}, at {}/s, in {} of {:.1} ms together",
+            counted(figures.moves, "block"),
             size(figures.moved_bytes),
             size(figures.moved_bytes_per_s() as u64),
-            HumanCount(figures.defragmentations),
+            counted(figures.defragmentations, "defragmentation"),
             figures.defragment_s * 1e3,
         ),
     )
@@ -128,7 +133,7 @@ fn write_memory(out: &mut String, figures: &Figures) -> fmt::Result {
     )?;
     line(
         out,
-        "split up",
+        "fragmented",
         format_args!(
             "{:.1} % → {} of the free memory is outside its largest run",
             figures.fragmentation_before * 100.0,
@@ -145,7 +150,12 @@ fn write_map(out: &mut String, label: &str, cells: &[f32]) -> fmt::Result {
 }
 
 fn line(out: &mut String, label: &str, text: fmt::Arguments<'_>) -> fmt::Result {
-    writeln!(out, "  {}  {text}", style(format_args!("{label:<9}")).dim())
+    writeln!(out, "  {}  {text}", style(format_args!("{label:<10}")).dim())
+}
+
+/// A number of things.
+fn counted(count: u64, thing: &str) -> String {
+    format!("{} {thing}{}", HumanCount(count), if count == 1 { "" } else { "s" })
 }
 
 /// A size with a unit.

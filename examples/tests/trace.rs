@@ -250,6 +250,14 @@ fn files_are_read_compressed_and_plain() {
     assert!(matches!(Trace::read(&folder.path().join("none")), Err(ReadError::Io { .. })));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_without_end_that_is_no_trace_is_refused_at_its_start() {
+    let error = Trace::read("/dev/zero".as_ref()).expect_err("no trace");
+    let not_a_trace = ParseError { offset: 0, problem: Problem::NotATrace };
+    assert!(matches!(error, ReadError::Format { source, .. } if source == not_a_trace));
+}
+
 #[test]
 fn a_file_that_expands_too_far_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");

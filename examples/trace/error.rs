@@ -22,8 +22,8 @@ pub enum ReadError {
         /// What the decoder says.
         source: std::io::Error,
     },
-    /// The file expands to more than a file of its length may.
-    #[error("{}: expands to more than {limit} bytes, the limit for its length", path.display())]
+    /// The file has or expands to more bytes than are accepted.
+    #[error("{} has or expands to more than {limit} bytes, the limit", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,

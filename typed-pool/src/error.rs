@@ -14,7 +14,8 @@ use core::fmt;
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum PoolError {
-    /// The heap could not be built: it would be larger than a heap can be, or the system has no room.
+    /// The heap could not be built: it would be larger than a heap can be, or the system has no
+    /// room.
     Build(BuildError),
     /// The heap takes no pool of this type: its alignment is above 4096.
     Alloc(AllocError),

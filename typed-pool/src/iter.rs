@@ -1,6 +1,7 @@
 //! Iterators over pools.
 //!
-//! They go through the slots in order of their index and never go back, so a handle is seen once at most.
+//! They go through the slots in order of their index and never go back, so a handle is seen once at
+//! most.
 
 use crate::place::{Objects, Section, Walk};
 use crate::reference::{Ref, RefMut};

@@ -1,9 +1,10 @@
 //! Pools of typed objects that threads share and that are **moved together while they are read**.
 //!
-//! A [`Pool<T>`] keeps its objects in a [`Heap`] and hands out a [`Handle<T>`] for each. Nobody keeps an
-//! address, so [`Heap::defragment`] may move objects to where memory is dense and give the rest back to the
-//! operating system, at any time, without a pause. No callback is needed for that: a Rust value that is not
-//! borrowed can be moved bit by bit. A handle whose object is gone is *stale* and finds nothing, for good.
+//! A [`Pool<T>`] keeps its objects in a [`Heap`] and hands out a [`Handle<T>`] for each. Nobody
+//! keeps an address, so [`Heap::defragment`] may move objects to where memory is dense and give the
+//! rest back to the operating system, at any time, without a pause. No callback is needed for that:
+//! a Rust value that is not borrowed can be moved bit by bit. A handle whose object is gone is
+//! *stale* and finds nothing, for good.
 //!
 //! ```
 //! use typed_pool::{Heap, Pool};
@@ -38,42 +39,49 @@
 //! | compact | [`defragment`](Pool::defragment), [`Heap::defragment`] | readers, up to the heap's patience |
 //!
 //! Three kinds of borrow, by how long they may last:
-//! * a **guard** ([`PoolGuard`], or inside a [`Ref`] or [`RefMut`]) costs nearly nothing, stays on its thread and is meant
-//!   to be short: it delays moves and reclamation of the whole heap, and nothing else;
-//! * a **pin** ([`Pinned`]) is counted, may last and go to other threads: it delays its own object only;
+//! * a **guard** ([`PoolGuard`], or inside a [`Ref`] or [`RefMut`]) costs nearly nothing, stays on
+//!   its thread and is meant to be short: it delays moves and reclamation of the whole heap, and
+//!   nothing else;
+//! * a **pin** ([`Pinned`]) is counted, may last and go to other threads: it delays its own object
+//!   only;
 //! * a **handle** is no borrow at all.
 //!
 //! # Consistency: what concurrent readers may observe
-//! * **Look-ups are exact.** One that finds an object found it in the pool at some moment between call and
-//!   return; everything its inserter did before is visible. After `remove`, `take` or `replace` has returned, look-ups that
-//!   happen later find nothing, or the new version.
-//! * **What was found stays.** An object is alive and in place until the guard or pin that found it is dropped,
-//!   though it may be removed or replaced meanwhile. Two look-ups under one guard may therefore give two
-//!   versions of an object, both intact.
-//! * **One winner.** Of several threads that remove or take an object exactly one gets it. All that replace it succeed,
-//!   in some order, and [`rcu`](Pool::rcu) never loses an update.
+//! * **Look-ups are exact.** One that finds an object found it in the pool at some moment between
+//!   call and return; everything its inserter did before is visible. After `remove`, `take` or
+//!   `replace` has returned, look-ups that happen later find nothing, or the new version.
+//! * **What was found stays.** An object is alive and in place until the guard or pin that found it
+//!   is dropped, though it may be removed or replaced meanwhile. Two look-ups under one guard may
+//!   therefore give two versions of an object, both intact.
+//! * **One winner.** Of several threads that remove or take an object exactly one gets it. All that
+//!   replace it succeed, in some order, and [`rcu`](Pool::rcu) never loses an update.
 //! * **Alone after `take`.** When it returns the value, nobody reads the object any more.
-//! * **Moves do not show**, except in the address: it holds only as long as the guard or pin. A reader
-//!   that asks for an object in the middle of its move waits for that copy.
-//! * **Iteration is weakly consistent**: what is there all the time is seen once, what comes or goes meanwhile
-//!   perhaps. [`len`](Pool::len) is exact while nobody inserts or removes.
-//! * **Foreign handles find nothing in practice.** Pools number their objects from bases of their own. Should a made-up
-//!   or foreign handle fit by chance, it names some object of *this* pool: a wrong answer, never another type.
+//! * **Moves do not show**, except in the address: it holds only as long as the guard or pin. A
+//!   reader that asks for an object in the middle of its move waits for that copy.
+//! * **Iteration is weakly consistent**: what is there all the time is seen once, what comes or
+//!   goes meanwhile perhaps. [`len`](Pool::len) is exact while nobody inserts or removes.
+//! * **Foreign handles find nothing in practice.** Pools number their objects from bases of their
+//!   own. Should a made-up or foreign handle fit by chance, it names some object of *this* pool: a
+//!   wrong answer, never another type.
 //!
 //! # When `Drop` runs
-//! Removed and replaced objects are dropped when no guard or pin can see them: in batches, by later calls that
-//! insert, remove or replace in the same pool, or [`flush`](Pool::flush) or defragment it. Dropping the pool drops
-//! all the rest at once, except what is pinned, which its last pin drops. No lock is held while `Drop` runs; it
-//! may use the pool. When it panics, the panic goes to the caller of the method that happened to reclaim,
-//! and the other objects are dropped nevertheless. A pool drops on the thread that calls it, so only pools of
-//! `T: Send` can be shared. [`Heap`] methods never drop objects of a pool.
+//! Removed and replaced objects are dropped when no guard or pin can see them: in batches, by later
+//! calls that insert, remove or replace in the same pool, or [`flush`](Pool::flush) or defragment
+//! it. Dropping the pool drops all the rest at once, except what is pinned, which its last pin
+//! drops. No lock is held while `Drop` runs; it may use the pool (a `take` in it may find that the
+//! call around it has a guard open). When it panics, the panic goes to the caller of the method
+//! that happened to reclaim, and the other objects are dropped nevertheless. A pool drops on the
+//! thread that calls it, so only pools of `T: Send` can be shared. [`Heap`] methods never drop
+//! objects of a pool.
 //!
 //! # Costs in bytes
-//! * Each object: its slot, 8 bytes; its header, 8 bytes up to a size of 1 KiB (in slabs), 16 above, or with
-//!   an alignment above 256; rounding to 16 bytes, in slabs to one of 32 size classes, less than an eighth.
-//!   Objects without a size take 16 bytes.
-//! * [`Handle`]: 8 bytes, and so is `Option<Handle>`. [`Ref`], [`RefMut`]: 24. [`Pinned`]: 32, on one count in the header.
-//! * An empty pool: address space of 8 bytes for each object that the heap could hold, and some 100 bytes.
+//! * Each object: its slot, 8 bytes; its header, 8 bytes in a slab (default policy, up to 1 KiB and
+//!   an alignment of 256), otherwise 16; rounding to 16 bytes, in slabs to one of 32 size classes,
+//!   less than an eighth more. Objects without a size take 16 bytes.
+//! * [`Handle`]: 8 bytes, and so is `Option<Handle>`. [`Ref`], [`RefMut`]: at most 48. [`Pinned`]:
+//!   32; pins are counted in the header.
+//! * An empty pool: some 300 bytes and 256 for each stripe of the heap, and address space (not
+//!   memory) of 8 bytes for each object that the heap could hold.
 //!
 //! Alignments up to 4096 are possible. See `allocator_core` for the limits of a heap.
 //!

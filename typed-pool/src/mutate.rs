@@ -1,8 +1,8 @@
 //! What needs `&mut Pool`: mutable borrows, drain, retain, clear.
 //!
-//! `&mut Pool` says that nobody reads the pool's objects through guards, though pins may exist, and other
-//! threads may defragment the heap. So every mutable borrow carries a guard, which keeps its object in
-//! place, and what is pinned is left alone.
+//! `&mut Pool` says that nobody reads the pool's objects through guards, though pins may exist, and
+//! other threads may defragment the heap. So every mutable borrow carries a guard, which keeps its
+//! object in place, and what is pinned is left alone.
 
 use crate::iter::IterMut;
 use crate::pool::Pool;
@@ -12,8 +12,8 @@ use core::fmt;
 use core::iter::FusedIterator;
 
 impl<T> Pool<T> {
-    /// The object of `handle`, mutably; `None` when the handle is stale or the object is pinned, like
-    /// `Arc::get_mut`. Waits for a copy of this very object at most. O(1).
+    /// The object of `handle`, mutably; `None` when the handle is stale or the object is pinned,
+    /// like `Arc::get_mut`. Waits for a copy of this very object at most. O(1).
     ///
     /// ```
     /// # use typed_pool::Pool;
@@ -33,8 +33,8 @@ impl<T> Pool<T> {
         self.objects.exclusive(handle).map(RefMut::new)
     }
 
-    /// All objects that are not pinned, mutably, with their handles. Each [`RefMut`] carries a guard of its own,
-    /// so it may outlive the iterator. O(slots that were ever used).
+    /// All objects that are not pinned, mutably, with their handles. Each [`RefMut`] carries a
+    /// guard of its own, so it may outlive the iterator. O(slots that were ever used).
     ///
     /// ```
     /// # use typed_pool::Pool;
@@ -52,8 +52,8 @@ impl<T> Pool<T> {
 
     /// Takes all values out, with the handles they had. Pinned objects stay in the pool.
     ///
-    /// When the iterator is dropped early the rest is removed, as `Vec::drain` does it; when it is forgotten
-    /// the rest stays. O(slots that were ever used).
+    /// When the iterator is dropped early the rest is removed, as `Vec::drain` does it; when it is
+    /// forgotten the rest stays. O(slots that were ever used).
     ///
     /// ```
     /// # use typed_pool::Pool;
@@ -68,14 +68,15 @@ impl<T> Pool<T> {
         Drain { rest: Sweep::new(self, Pins::Keep) }
     }
 
-    /// Removes the objects for which `keep` says no. Pinned objects stay without being asked. O(slots that
-    /// were ever used).
+    /// Removes the objects for which `keep` says no. Pinned objects stay without being asked.
+    /// O(slots that were ever used).
     ///
-    /// Removed objects are dropped before the call returns, unless a guard of the heap is open on some thread:
-    /// then later, like any removed object.
+    /// Removed objects are dropped before the call returns, unless a guard of the heap is open on
+    /// some thread: then later, like any removed object.
     ///
     /// # Panics
-    /// When `keep` does, or the `Drop` of a removed object. What was not asked for yet stays in the pool.
+    /// When `keep` does, or the `Drop` of a removed object. What was not asked for yet stays in the
+    /// pool.
     ///
     /// ```
     /// # use typed_pool::Pool;
@@ -97,15 +98,15 @@ impl<T> Pool<T> {
         self.flush();
     }
 
-    /// Removes all objects. Pinned ones are removed too, and live on until their last pin is gone and the pool
-    /// reclaims, or is dropped. O(slots that were ever used).
+    /// Removes all objects. Pinned ones are removed too, and live on until their last pin is gone
+    /// and the pool reclaims, or is dropped. O(slots that were ever used).
     ///
-    /// Objects are dropped before the call returns, unless a guard of the heap is open on some thread: then
-    /// later, like any removed object.
+    /// Objects are dropped before the call returns, unless a guard of the heap is open on some
+    /// thread: then later, like any removed object.
     ///
     /// # Panics
-    /// When the `Drop` of an object does. The rest is removed nevertheless, and dropped at the latest with the
-    /// pool.
+    /// When the `Drop` of an object does. The rest is removed nevertheless, and dropped at the
+    /// latest with the pool.
     ///
     /// ```
     /// # use typed_pool::Pool;

@@ -5,23 +5,28 @@ use allocator_core::AccessError;
 use core::fmt;
 use core::ops::Deref;
 
-/// An object of a pool that is pinned: it is neither moved nor dropped before its last pin is. Made by
-/// [`Pool::pin`](crate::Pool::pin).
+/// An object of a pool that is pinned: it is neither moved nor dropped before its last pin is. Made
+/// by [`Pool::pin`](crate::Pool::pin).
 ///
-/// Unlike a guard it may be kept as long as you like, held across an `.await` and sent to other threads, and
-/// it delays nothing but its own object. It outlives the pool, and keeps the heap's memory alive. 32 bytes;
-/// making and dropping one writes to the object's header and to two reference counts.
+/// Unlike a guard it may be kept as long as you like, held across an `.await` and sent to other
+/// threads, and it delays nothing but its own object. It outlives the pool, and keeps the heap's
+/// memory alive. 32 bytes; making and dropping one writes to the object's header and to two
+/// reference counts.
 ///
-/// * When the object is removed, its last pin does not drop it at once: that is left to the pool's next
-///   reclamation. When the pool is gone, the last pin drops the object, on whatever thread that is.
-/// * [`take`](crate::Pool::take) and everything that needs `&mut Pool` leaves a pinned object alone.
-/// * [`replace`](crate::Pool::replace) swaps the version below its handle; a pin keeps the one it saw.
-/// * An object that holds a pin on itself, or on another in a circle, is never dropped, as with `Arc`.
+/// * When the object is removed, its last pin does not drop it at once: that is left to the pool's
+///   next reclamation. When the pool is gone, the last pin drops the object, on whatever thread
+///   that is.
+/// * [`take`](crate::Pool::take) and everything that needs `&mut Pool` leaves a pinned object
+///   alone.
+/// * [`replace`](crate::Pool::replace) swaps the version below its handle; a pin keeps the one it
+///   saw.
+/// * An object that holds a pin on itself, or on another in a circle, is never dropped, as with
+///   `Arc`.
 ///
 /// It is no [`Pin`](core::pin::Pin): once the last pin is gone, the object may be moved again.
 ///
-/// `Send` and `Sync` where `T: Send + Sync`, for the reasons that `Arc` has: clones give `&T` on several
-/// threads, and whichever is last may drop the value.
+/// `Send` and `Sync` where `T: Send + Sync`, for the reasons that `Arc` has: clones give `&T` on
+/// several threads, and whichever is last may drop the value.
 ///
 /// ```
 /// use typed_pool::Pool;
@@ -72,7 +77,8 @@ impl<T> Clone for Pinned<T> {
     /// One more pin of the same object.
     ///
     /// # Panics
-    /// When the object has 262,141 pins, as many as can be counted; see [`try_clone`](Pinned::try_clone).
+    /// When the object has 262,141 pins, as many as can be counted; see
+    /// [`try_clone`](Pinned::try_clone).
     fn clone(&self) -> Self {
         self.try_clone().expect("an object has at most 262,141 pins")
     }

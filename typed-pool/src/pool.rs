@@ -1,7 +1,7 @@
 //! [`Pool`]: making one, putting objects in, removing them, reclaiming their room.
 //!
-//! Readers are in `read.rs`, what takes values out or swaps versions in `update.rs`, what needs `&mut Pool` in
-//! `mutate.rs`.
+//! Readers are in `read.rs`, what takes values out or swaps versions in `update.rs`, what needs
+//! `&mut Pool` in `mutate.rs`.
 
 use crate::error::{InsertError, PoolError};
 use crate::place::Objects;
@@ -10,11 +10,12 @@ use core::fmt;
 
 /// Objects of one type in a [`Heap`], found by handles, shared by threads, moved when nobody looks.
 ///
-/// Several pools may share a heap. The crate's documentation says what concurrent readers may observe, what
-/// an object costs, and when `Drop` runs.
+/// Several pools may share a heap. The crate's documentation says what concurrent readers may
+/// observe, what an object costs, and when `Drop` runs.
 ///
-/// `Sync` where `T: Send + Sync`: threads that share a pool read each other's objects, and also drop them and
-/// take them out. `Send` where `T: Send`. Any other `T` is welcome in a pool that stays on its thread.
+/// `Sync` where `T: Send + Sync`: threads that share a pool read each other's objects, and also
+/// drop them and take them out. `Send` where `T: Send`. Any other `T` is welcome in a pool that
+/// stays on its thread.
 ///
 /// ```
 /// use typed_pool::{Heap, Pool};
@@ -36,12 +37,12 @@ pub struct Pool<T> {
 }
 
 impl<T> Pool<T> {
-    /// An empty pool in `heap`, which other pools and raw blocks may share. Reserves address space for the
-    /// slots, 8 bytes for each object that the heap could hold; no memory yet.
+    /// An empty pool in `heap`, which other pools and raw blocks may share. Reserves address space
+    /// for the slots, 8 bytes for each object that the heap could hold; no memory yet.
     ///
     /// # Errors
-    /// The alignment of `T` is above 4096; the heap has 16,382 pools already; the system has no address space
-    /// left.
+    /// The alignment of `T` is above 4096; the heap has 16,382 pools already; the system has no
+    /// address space left.
     ///
     /// ```
     /// use typed_pool::{Heap, Pool};
@@ -54,14 +55,15 @@ impl<T> Pool<T> {
         Ok(Self { objects: Objects::new(heap)? })
     }
 
-    /// An empty pool in a heap of its own, with room for at least `objects` objects at a time. Removed
-    /// objects count as long as a guard or pin can still see them.
+    /// An empty pool in a heap of its own, with room for at least `objects` objects at a time.
+    /// Removed objects count as long as a guard or pin can still see them.
     ///
-    /// The heap gets twice the size of the objects and 32 bytes for each, and a sixteenth of that: headers,
-    /// alignment and rounding at their worst. What is never used costs address space only.
+    /// The heap gets twice the size of the objects and 32 bytes for each, and a sixteenth of that:
+    /// headers, alignment and rounding at their worst. What is never used costs address space only.
     ///
     /// # Errors
-    /// As [`new`](Self::new); or the heap would be larger than 64 GiB, or than what the system offers.
+    /// As [`new`](Self::new); or the heap would be larger than 64 GiB, or than what the system
+    /// offers.
     ///
     /// ```
     /// use typed_pool::Pool;
@@ -77,12 +79,12 @@ impl<T> Pool<T> {
         Ok(Self::new(&heap)?)
     }
 
-    /// Puts a value in. Takes one lock of the pool's slots and one stripe of the heap, both for some
-    /// instructions; O(1) with the default policy.
+    /// Puts a value in. Takes one lock of the pool's slots and one stripe of the heap, both for
+    /// some instructions; O(1) with the default policy.
     ///
     /// # Errors
-    /// Out of memory or slots, after removed objects that nobody sees any more were reclaimed. The error
-    /// gives the value back.
+    /// Out of memory or slots, after removed objects that nobody sees any more were reclaimed. The
+    /// error gives the value back.
     ///
     /// # Panics
     /// Where the heap is full: when the `Drop` of an object that is reclaimed then panics.
@@ -106,11 +108,11 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Puts in what `make` gives for the handle that the object will have, so that an object can know itself.
-    /// Costs what [`insert`](Self::insert) costs.
+    /// Puts in what `make` gives for the handle that the object will have, so that an object can
+    /// know itself. Costs what [`insert`](Self::insert) costs.
     ///
-    /// `make` runs without a lock and may use the pool, and it may give the handle away: the handle is stale
-    /// until the value is in.
+    /// `make` runs without a lock and may use the pool, and it may give the handle away: the handle
+    /// is stale until the value is in.
     ///
     /// # Errors
     /// Out of memory or slots; `make` was not called then.
@@ -137,13 +139,14 @@ impl<T> Pool<T> {
         Ok(vacant.fill(value))
     }
 
-    /// Removes an object: from now on its handle is stale, and it is dropped once no guard or pin can see it,
-    /// at the latest with the pool. False when the handle is stale already; of several threads that
-    /// remove the same object exactly one gets true.
+    /// Removes an object: from now on its handle is stale, and it is dropped once no guard or pin
+    /// can see it, at the latest with the pool. False when the handle is stale already; of several
+    /// threads that remove the same object exactly one gets true.
     ///
-    /// One compare-and-swap and one lock of the pool's lists; waits for a copy of this very object at most.
-    /// Every 64th removal of a thread, or after 256 KiB, it pays for a barrier and drops what was removed
-    /// earlier. See [`take`](Self::take) for a value that is wanted back.
+    /// One compare-and-swap and one lock of the pool's lists; waits for a copy of this very object
+    /// at most. Every 64th removal of a stripe's threads, or after 256 KiB, it pays for a barrier
+    /// and drops what was removed earlier. See [`take`](Self::take) for a value that is wanted
+    /// back.
     ///
     /// # Panics
     /// When the `Drop` of an object that was removed earlier panics. The removal has happened.
@@ -170,8 +173,8 @@ impl<T> Pool<T> {
         self.len() == 0
     }
 
-    /// Drops removed objects that nobody can see any more; their number. Never waits for readers. O(removed
-    /// objects), and one barrier.
+    /// Drops removed objects that nobody can see any more; their number. Never waits for readers.
+    /// O(removed objects), and one barrier.
     ///
     /// # Panics
     /// When the `Drop` of one of them panics; the others are dropped by a later call.
@@ -191,8 +194,8 @@ impl<T> Pool<T> {
         self.objects.table().reclaim()
     }
 
-    /// Reclaims the pool's removed objects, then defragments its heap: see [`Heap::defragment`]. Readers wait
-    /// at most for the copy of the one object that they ask for; handles stay valid.
+    /// Reclaims the pool's removed objects, then defragments its heap: see [`Heap::defragment`].
+    /// Readers wait at most for the copy of the one object that they ask for; handles stay valid.
     ///
     /// # Panics
     /// As [`flush`](Self::flush).
@@ -212,7 +215,8 @@ impl<T> Pool<T> {
         self.defragment_with(Budget::unlimited())
     }
 
-    /// The same within a budget, which the reclaiming does not count against; see [`Heap::defragment_with`].
+    /// The same within a budget, which the reclaiming does not count against; see
+    /// [`Heap::defragment_with`].
     ///
     /// # Panics
     /// As [`flush`](Self::flush).
@@ -237,8 +241,9 @@ impl<T> fmt::Debug for Pool<T> {
 fn capacity_for<T>(objects: usize) -> usize {
     const GRANULE: usize = 16;
     let (size, align) = (size_of::<T>(), align_of::<T>());
-    // A block takes its size or alignment, whichever is larger, in whole granules; rounding to a size
-    // class, its header and its share of a page's remainder take less than that again and two granules.
+    // A block takes its size or alignment, whichever is larger, in whole granules; rounding to a
+    // size class, its header and its share of a page's remainder take less than that again and two
+    // granules.
     let block = size.max(align).max(1).saturating_add(GRANULE - 1) / GRANULE * GRANULE;
     let worst = block.saturating_mul(2).saturating_add(2 * GRANULE);
     let blocks = worst.saturating_mul(objects);

@@ -25,8 +25,8 @@ impl<T> Pool<T> {
         PoolGuard::new(self.objects.enter())
     }
 
-    /// The object of `handle`, or `None` when the handle is stale. Opens a guard, which the [`Ref`] carries,
-    /// and looks the handle up like [`PoolGuard::get`]. O(1).
+    /// The object of `handle`, or `None` when the handle is stale. Opens a guard, which the [`Ref`]
+    /// carries, and looks the handle up like [`PoolGuard::get`]. O(1).
     ///
     /// ```
     /// # use typed_pool::Pool;
@@ -42,7 +42,8 @@ impl<T> Pool<T> {
         Some(Ref::new(self.objects.enter().into_shared(handle)?))
     }
 
-    /// What `f` makes of the object, or `None` when the handle is stale. A guard is open while `f` runs. O(1).
+    /// What `f` makes of the object, or `None` when the handle is stale. A guard is open while `f`
+    /// runs. O(1).
     ///
     /// ```
     /// # use typed_pool::Pool;
@@ -58,10 +59,12 @@ impl<T> Pool<T> {
         self.objects.enter().get(handle).map(f)
     }
 
-    /// Pins the object: it stays where it is, alive, for as long as you like. One compare-and-swap on the
-    /// object's header and two reference counts; waits for a copy of this very object at most.
+    /// Pins the object: it stays where it is, alive, for as long as you like. One compare-and-swap
+    /// on the object's header and two reference counts; waits for a copy of this very object at
+    /// most.
     ///
-    /// Needs `T: Sync` even on one thread: a pool may be sent elsewhere while pins of its objects stay behind.
+    /// Needs `T: Sync` even on one thread: a pool may be sent elsewhere while pins of its objects
+    /// stay behind.
     ///
     /// # Errors
     /// [`AccessError::Stale`], or [`AccessError::Busy`] when the object has 262,141 pins.
@@ -110,9 +113,9 @@ impl<T> Pool<T> {
 
     /// The objects of the pool with their handles, in no particular order.
     ///
-    /// Weakly consistent: an object that is there from the call to the end is seen exactly once; one that is
-    /// inserted or removed meanwhile may be seen or not. Each [`Ref`] has a guard of its own;
-    /// [`PoolGuard::iter`] makes do with one. O(slots that were ever used).
+    /// Weakly consistent: an object that is there from the call to the end is seen exactly once;
+    /// one that is inserted or removed meanwhile may be seen or not. Each [`Ref`] has a guard of
+    /// its own; [`PoolGuard::iter`] makes do with one. O(slots that were ever used).
     ///
     /// ```
     /// # use typed_pool::Pool;
@@ -130,8 +133,8 @@ impl<T> Pool<T> {
         Iter::new(&self.objects)
     }
 
-    /// The handles of the objects; as [`iter`](Self::iter), but no guard is open between two of them, so each
-    /// may be stale by the time it is used.
+    /// The handles of the objects; as [`iter`](Self::iter), but no guard is open between two of
+    /// them, so each may be stale by the time it is used.
     ///
     /// ```
     /// # use typed_pool::Pool;

@@ -6,13 +6,15 @@ use allocator_core::Handle;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
-/// A read-side section of a pool's heap, shared by many reads; made by [`Pool::enter`](crate::Pool::enter).
+/// A read-side section of a pool's heap, shared by many reads; made by
+/// [`Pool::enter`](crate::Pool::enter).
 ///
-/// Cheap to open (two plain stores where the heap's fence is asymmetric), may be nested, and meant to be
-/// short. What it has shown stays where it is, alive, until it is dropped: a guard that stays open delays
-/// moves and the `Drop` of removed objects, and nothing else. It cannot leave its thread. While a thread has
-/// one open, its own [`take`](crate::Pool::take) and [`defragment`](crate::Pool::defragment) do nothing and
-/// say so, since they would wait for themselves.
+/// Cheap to open (two plain stores where the heap's fence is asymmetric), may be nested, and meant
+/// to be short. What it has shown stays where it is, alive, until it is dropped: a guard that stays
+/// open delays moves and the `Drop` of removed objects, and nothing else. It cannot leave its
+/// thread. While a thread has one open, its own [`take`](crate::Pool::take) and
+/// [`defragment`](crate::Pool::defragment) do nothing and say so, since they would wait for
+/// themselves.
 ///
 /// ```
 /// use typed_pool::Pool;
@@ -37,17 +39,17 @@ impl<'p, T> PoolGuard<'p, T> {
 
     /// The object of `handle`, or `None` when the handle is stale.
     ///
-    /// One load, one compare (and a bounds check), one add; no lock, and nothing shared is written. Where a
-    /// move of the object is planned the move is cancelled; where its bytes are being copied at this moment
-    /// the call waits for the copy of this one object. O(1).
+    /// One load, one compare (and a bounds check), one add; no lock, and nothing shared is written.
+    /// Where a move of the object is planned the move is cancelled; where its bytes are being
+    /// copied at this moment the call waits for the copy of this one object. O(1).
     #[inline]
     pub fn get(&self, handle: Handle<T>) -> Option<&T> {
         self.section.get(handle)
     }
 
-    /// The objects of the pool with their handles; see [`Pool::iter`](crate::Pool::iter) for what is seen
-    /// while others insert and remove. Cheaper than that, since this guard serves all objects; it delays
-    /// moves until it is dropped. O(slots that were ever used).
+    /// The objects of the pool with their handles; see [`Pool::iter`](crate::Pool::iter) for what
+    /// is seen while others insert and remove. Cheaper than that, since this guard serves all
+    /// objects; it delays moves until it is dropped. O(slots that were ever used).
     ///
     /// ```
     /// # use typed_pool::Pool;
@@ -79,10 +81,11 @@ impl<T> fmt::Debug for PoolGuard<'_, T> {
     }
 }
 
-/// An object of a pool, borrowed together with other readers; made by [`Pool::get`](crate::Pool::get).
+/// An object of a pool, borrowed together with other readers; made by
+/// [`Pool::get`](crate::Pool::get).
 ///
-/// It carries a guard of its own, so all that is said of [`PoolGuard`] holds: short, and on one thread. For a
-/// borrow that lasts, or goes elsewhere, see [`Pinned`](crate::Pinned).
+/// It carries a guard of its own, so all that is said of [`PoolGuard`] holds: short, and on one
+/// thread. For a borrow that lasts, or goes elsewhere, see [`Pinned`](crate::Pinned).
 ///
 /// ```
 /// # use typed_pool::Pool;
@@ -128,8 +131,9 @@ impl<T: fmt::Display> fmt::Display for Ref<'_, T> {
 
 /// An object of a pool, borrowed alone; made by [`Pool::get_mut`](crate::Pool::get_mut).
 ///
-/// The pool is borrowed mutably, so nobody else reads its objects; but threads that share the heap may
-/// defragment it. Therefore it carries a guard, which keeps the object in place, and stays on its thread.
+/// The pool is borrowed mutably, so nobody else reads its objects; but threads that share the heap
+/// may defragment it. Therefore it carries a guard, which keeps the object in place, and stays on
+/// its thread.
 ///
 /// ```
 /// # use typed_pool::Pool;

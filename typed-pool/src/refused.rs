@@ -1,4 +1,5 @@
-//! Programs that must not compile, one for each way around a rule; compiled by `cargo test --doc` only.
+//! Programs that must not compile, one for each way around a rule; compiled by `cargo test --doc`
+//! only.
 //!
 //! A guard stays on its thread:
 //! ```compile_fail,E0277
@@ -86,7 +87,8 @@
 //! }
 //! println!("{}", *pool.get(handle).unwrap());
 //! ```
-//! A value whose `Drop` reads what it borrows must be gone before that is, and the pool drops it last:
+//! A value whose `Drop` reads what it borrows must be gone before that is, and the pool drops it
+//! last:
 //! ```compile_fail,E0597
 //! struct Reads<'a>(&'a String);
 //! impl Drop for Reads<'_> {

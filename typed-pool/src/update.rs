@@ -6,16 +6,17 @@ use crate::pool::Pool;
 use allocator_core::{Handle, TakeError};
 
 impl<T> Pool<T> {
-    /// Takes the value out, once nobody reads it: waits for readers of other threads and for a running
-    /// defragmentation, up to the heap's patience (1 s by default).
+    /// Takes the value out, once nobody reads it: waits for readers of other threads and for a
+    /// running defragmentation, up to the heap's patience (1 s by default).
     ///
-    /// When it returns nobody sees the object any more, so the value is really the caller's. Objects that
-    /// need not come back are cheaper to [`remove`](Self::remove). One barrier and a grace period a call;
-    /// one such call of a heap runs at a time.
+    /// When it returns nobody sees the object any more, so the value is really the caller's.
+    /// Objects that need not come back are cheaper to [`remove`](Self::remove). One barrier and a
+    /// grace period a call; one such call of a heap runs at a time.
     ///
     /// # Errors
-    /// Stale; pinned; guards of other threads stayed open; or the calling thread has a guard of the heap
-    /// open itself (a [`Ref`](crate::Ref) is one), for which it would wait for ever. The object is as it was.
+    /// Stale; pinned; guards of other threads stayed open; or the calling thread has a guard of the
+    /// heap open itself (a [`Ref`](crate::Ref) is one), for which it would wait for ever. The
+    /// object is as it was.
     ///
     /// ```
     /// # use typed_pool::{Pool, TakeError};
@@ -35,8 +36,8 @@ impl<T> Pool<T> {
     /// The same without waiting.
     ///
     /// # Errors
-    /// As [`take`](Self::take), with [`TakeError::Busy`] where that would wait: a guard of the heap is open on
-    /// any thread, whatever it reads, or a defragmentation is running.
+    /// As [`take`](Self::take), with [`TakeError::Busy`] where that would wait: a guard of the heap
+    /// is open on any thread, whatever it reads, or a defragmentation is running.
     ///
     /// ```
     /// # use typed_pool::{Pool, TakeError};
@@ -53,14 +54,15 @@ impl<T> Pool<T> {
         self.objects.take(handle, false)
     }
 
-    /// Puts `value` in place of the object: who looks the handle up from now on finds it, who sees the old
-    /// version keeps that. The old version is dropped like a removed object.
+    /// Puts `value` in place of the object: who looks the handle up from now on finds it, who sees
+    /// the old version keeps that. The old version is dropped like a removed object.
     ///
-    /// Costs an insert's block (both versions exist for a moment) and one compare-and-swap. Never waits for
-    /// readers. When several threads replace an object, all succeed, one after the other.
+    /// Costs an insert's block (both versions exist for a moment) and one compare-and-swap. Never
+    /// waits for readers. When several threads replace an object, all succeed, one after the other.
     ///
     /// # Errors
-    /// Stale, or no room for the second version. The error gives the value back; the object is as it was.
+    /// Stale, or no room for the second version. The error gives the value back; the object is as
+    /// it was.
     ///
     /// # Panics
     /// When the `Drop` of an object that was removed earlier panics.
@@ -97,12 +99,12 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Replaces the object by what `make` computes from it (read, copy, update). When another thread
-    /// replaces it meanwhile, `make` is called again with the new version, and what it gave first is dropped:
-    /// no update is lost.
+    /// Replaces the object by what `make` computes from it (read, copy, update). When another
+    /// thread replaces it meanwhile, `make` is called again with the new version, and what it gave
+    /// first is dropped: no update is lost.
     ///
-    /// Costs what [`replace`](Self::replace) costs, once; `make` runs under a guard, once more for each version
-    /// that came first. Never waits for readers.
+    /// Costs what [`replace`](Self::replace) costs, once; `make` runs under a guard, once more for
+    /// each version that came first. Never waits for readers.
     ///
     /// # Errors
     /// Stale, or no room for the second version. The object is as it was.

@@ -1,4 +1,5 @@
-//! What goes wrong in practice, and must end in a clear answer: never in a hang, a leak without end, or worse.
+//! What goes wrong in practice, and must end in a clear answer: never in a hang, a leak without
+//! end, or worse.
 
 #![cfg(not(loom))]
 
@@ -187,7 +188,8 @@ fn pools_may_be_used_while_a_thread_is_torn_down() {
         });
         end.join().unwrap();
     }
-    // `early` removed one more; a drop that panicked in a torn down thread would have left its object.
+    // `early` removed one more; a drop that panicked in a torn down thread would have left its
+    // object.
     while POOL.flush() > 0 {}
     assert_eq!((POOL.len(), POOL.heap().stats().live_blocks), (0, 0));
     POOL.heap().verify().unwrap();

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use typed_pool::{Handle, Heap, Pool};
 
-/// Runs `f` while another thread defragments the heap without end. `f` is told how many passes there were.
+/// Runs `f` while another thread defragments the heap without end. `f` is told how many passes
+/// there were.
 fn while_moving(heap: &Heap, f: impl FnOnce(&AtomicU64)) {
     let (over, passes) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|s| {
@@ -26,8 +27,10 @@ fn while_moving(heap: &Heap, f: impl FnOnce(&AtomicU64)) {
     heap.verify().unwrap();
 }
 
-/// A pool with holes, so that a mover has something to do.
-fn with_holes(heap: &Heap) -> (Pool<[u64; 40]>, Vec<(Handle<[u64; 40]>, u64)>) {
+type Row = [u64; 40];
+
+/// A pool with holes, so that a mover has something to do, and its handles with what is there.
+fn with_holes(heap: &Heap) -> (Pool<Row>, Vec<(Handle<Row>, u64)>) {
     let pool = Pool::new(heap).unwrap();
     let all: Vec<_> = (0..600).map(|i| (pool.insert([i; 40]).unwrap(), i)).collect();
     let (kept, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, i)| i % 3 == 0);

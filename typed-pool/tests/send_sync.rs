@@ -10,7 +10,8 @@ use typed_pool::{
     PoolGuard, RcuError, Ref, RefMut, ReplaceError,
 };
 
-/// Whether a type is `Send`, and whether it is `Sync`: inherent constants win over those of the trait.
+/// Whether a type is `Send`, and whether it is `Sync`: inherent constants win over those of the
+/// trait.
 struct Is<T: ?Sized>(std::marker::PhantomData<T>);
 
 trait Not {

@@ -1,5 +1,5 @@
-//! Several threads at once, of every kind: what they find must always be whole, and at the end everything must
-//! add up.
+//! Several threads at once, of every kind: what they find must always be whole, and at the end
+//! everything must add up.
 
 #![cfg(not(loom))]
 
@@ -27,8 +27,11 @@ impl Random {
     }
 }
 
+/// What one thread does until the flag is set.
+type Work<'a> = dyn Fn(&AtomicBool, Random) + Sync + 'a;
+
 /// Runs the threads until the time is over, or one of them panics.
-fn run(threads: &[&(dyn Fn(&AtomicBool, Random) + Sync)]) {
+fn run(threads: &[&Work<'_>]) {
     let over = AtomicBool::new(false);
     thread::scope(|s| {
         let threads: Vec<_> = (1..)
@@ -90,7 +93,7 @@ fn defragmenter(heap: &Heap) -> impl Fn(&AtomicBool, Random) + Sync {
 fn check_end(pool: Pool<Counted>, drops: &Drops, heap: &Heap) {
     heap.verify().unwrap();
     while pool.flush() > 0 {}
-    let live = pool.iter().map(|(_, object)| object.checked()).count();
+    let live = pool.iter().inspect(|(_, object)| assert_eq!(object.checked(), object.id)).count();
     assert_eq!((live, drops.live()), (pool.len(), pool.len()));
     heap.defragment();
     heap.verify().unwrap();

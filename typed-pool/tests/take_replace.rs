@@ -140,11 +140,14 @@ fn a_refused_replacement_gives_the_value_back() {
     assert!(matches!(pool.rcu(handles[0], unused), Err(RcuError::Alloc(_))));
     assert_eq!((pool.get(handles[0]).unwrap().checked(), drops.live()), (0, live));
 
+    // Of two reasons the one that will not go away is given.
     assert!(pool.remove(handles[0]));
+    let again = pool.insert(drops.make(0)).unwrap();
     let refused = pool.replace(handles[0], drops.make(900)).unwrap_err();
     assert_eq!((&refused.error, refused.value.checked()), (&RcuError::Stale, 900));
     assert_eq!(pool.rcu(handles[0], |_| unreachable!("it is gone")), Err(RcuError::Stale));
     // With one object gone there is room for a version more.
+    assert!(pool.remove(again));
     pool.replace(handles[1], drops.make(901)).unwrap();
     pool.rcu(handles[2], |old| drops.make(old.checked() + 900)).unwrap();
     drop((refused, pool));
@@ -167,7 +170,7 @@ fn every_replaced_version_is_dropped_once_whoever_replaces_it() {
                     }
                 });
             }
-            s.spawn(|| (0..20).for_each(|_| drop(pool.defragment())));
+            s.spawn(|| (0..20).for_each(|_| assert!(!pool.defragment().own_guard)));
         });
         pool.flush();
         assert_eq!((pool.len(), drops.live(), drops.dropped()), (1, 1, 6000));
@@ -190,7 +193,7 @@ fn rcu_loses_no_update() {
                     }
                 });
             }
-            s.spawn(|| (0..20).for_each(|_| drop(pool.defragment())));
+            s.spawn(|| (0..20).for_each(|_| assert!(!pool.defragment().own_guard)));
         });
         assert_eq!(pool.get(handle).unwrap().checked(), 3000);
         pool.flush();

@@ -8,9 +8,10 @@ pub(crate) mod typed;
 
 use allocator_core::{AllocError, FenceMode, Handle, Heap, HeapBuilder, Policy};
 use std::alloc::Layout;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// splitmix64 (Steele, Lea, Flood 2014): small, and good enough to choose what to do next.
 #[derive(Clone, Debug)]
@@ -141,5 +142,25 @@ pub(crate) fn within<R: Send + 'static>(
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("still running after {limit:?}"),
         // A disconnected channel is a panic of the thread, which `join` passes on.
         _ => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+    }
+}
+
+/// Tells other threads to stop when it is dropped, so that a panic here leaves none of them running.
+pub(crate) struct StopOnDrop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Sleeps for `time`, and longer until `enough` says yes; panics where it never does.
+#[track_caller]
+pub(crate) fn sleep_until(time: Duration, enough: impl Fn() -> bool) {
+    thread::sleep(time);
+    let limit = Instant::now() + Duration::from_secs(20);
+    while !enough() {
+        assert!(Instant::now() < limit, "what the test waits for never happens");
+        thread::sleep(Duration::from_millis(10));
     }
 }

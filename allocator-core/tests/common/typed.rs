@@ -7,6 +7,7 @@ use std::alloc::Layout;
 use std::marker::PhantomData;
 use std::mem::needs_drop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,6 +20,12 @@ pub(crate) struct Typed<T> {
 unsafe fn drop_in_place<T>(place: *mut u8) {
     // SAFETY: the table calls this once for each object that was published, at its place.
     unsafe { place.cast::<T>().drop_in_place() }
+}
+
+/// Moves the object at `place` out, for `take`, which says when.
+fn read_out<T>(place: NonNull<u8>) -> T {
+    // SAFETY: a table of `T` calls this with the place of an object that nobody else can see, once.
+    unsafe { place.cast().read() }
 }
 
 impl<T: Send + Sync> Typed<T> {
@@ -64,18 +71,18 @@ impl<T: Send + Sync> Typed<T> {
     }
 
     pub(crate) fn take(&self, handle: Handle<T>) -> Result<T, TakeError> {
-        // SAFETY: the closure moves the object out and cannot panic.
-        unsafe { self.table.take(handle, |place| place.cast::<T>().read()) }
+        // SAFETY: the object is moved out, without a panic.
+        unsafe { self.table.take(handle, read_out) }
     }
 
     pub(crate) fn try_take(&self, handle: Handle<T>) -> Result<T, TakeError> {
         // SAFETY: as in `take`.
-        unsafe { self.table.try_take(handle, |place| place.cast::<T>().read()) }
+        unsafe { self.table.try_take(handle, read_out) }
     }
 
     pub(crate) fn take_mut(&mut self, handle: Handle<T>) -> Result<T, TakeError> {
         // SAFETY: as in `take`.
-        unsafe { self.table.take_mut(handle, |place| place.cast::<T>().read()) }
+        unsafe { self.table.take_mut(handle, read_out) }
     }
 
     /// Puts what `f` makes of the present object in its place; `None` where the handle is stale.

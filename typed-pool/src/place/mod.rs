@@ -1,23 +1,25 @@
-//! Objects of one type in a table: this module and its part `write.rs` hold every unsafe operation of the
-//! crate.
+//! Objects of one type in a table: this module and its part `write.rs` hold every unsafe operation
+//! of the crate.
 //!
 //! [`Objects`] is a `Table` that remembers its type. What the comments below rely on, by number:
 //!
-//! 1. **Type.** Every published block of the table holds an initialised `T` at a place of the layout of
-//!    `T`: the table was made with that layout, and only [`Vacant::fill`](write::Vacant::fill) and
-//!    [`Room::swap`](write::Room::swap) publish
-//!    blocks, each after it wrote a `T`.
-//! 2. **Place.** What a guard has located stays there, alive, until that guard is dropped; what is held
-//!    stays until its last hold is dropped. Both are promises of the core.
-//! 3. **Sharing.** `&T` comes from guards and holds. `&mut T` comes from [`Objects::exclusive`] and [`Walk`],
-//!    which borrow the objects mutably, so nobody has a guard of the table to look with, and which leave out
-//!    what is held. New holds come from `&Objects` or from another hold, so there will be none either.
-//! 4. **Threads.** Whoever has `&Objects<T>` may be on another thread than the one that inserted, and may
-//!    read, drop and take values there: `Sync` needs `T: Send + Sync`. Who owns it alone may do so
-//!    elsewhere: `Send` needs `T: Send`, as long as nothing that reads objects stays behind. Guards borrow
-//!    the objects; holds do not, therefore making one needs `T: Sync`.
-//! 5. **Life.** Values may be dropped by any call until the objects and all holds are gone. Both carry a
-//!    marker that owns a `T`, so the borrow checker keeps alive what `T` borrows until then.
+//! 1. **Type.** Every published block of the table holds an initialised `T` at a place of the
+//!    layout of `T`: the table was made with that layout, and only
+//!    [`Vacant::fill`](write::Vacant::fill) and [`Room::swap`](write::Room::swap) publish blocks,
+//!    each after it wrote a `T`.
+//! 2. **Place.** What a guard has located stays there, alive, until that guard is dropped; what is
+//!    held stays until its last hold is dropped. Both are promises of the core.
+//! 3. **Sharing.** `&T` comes from guards and holds. `&mut T` comes from [`Objects::exclusive`] and
+//!    [`Walk`], which borrow the objects mutably, so nobody has a guard of the table to look with,
+//!    and which leave out what is held. New holds come from `&Objects` or from another hold, so
+//!    there will be none either.
+//! 4. **Threads.** Whoever has `&Objects<T>` may be on another thread than the one that inserted,
+//!    and may read, drop and take values there: `Sync` needs `T: Send + Sync`. Who owns it alone
+//!    may do so elsewhere: `Send` needs `T: Send`, as long as nothing that reads objects stays
+//!    behind. Guards borrow the objects; holds do not, therefore making one needs `T: Sync`.
+//! 5. **Life.** Values may be dropped by any call until the objects and all holds are gone. Both
+//!    carry a marker that owns a `T`, so the borrow checker keeps alive what `T` borrows until
+//!    then.
 
 mod write;
 
@@ -39,11 +41,11 @@ pub(crate) struct Objects<T> {
     marker: PhantomData<UnsafeCell<T>>,
 }
 
-// SAFETY: (4.) The new owner reads, drops and takes values, which `T: Send` allows; holds, the only readers that
-// may stay behind, need `T: Sync` to be made.
+// SAFETY: (4.) The new owner reads, drops and takes values, which `T: Send` allows; holds, the only
+// readers that may stay behind, need `T: Sync` to be made.
 unsafe impl<T: Send> Send for Objects<T> {}
-// SAFETY: (4.) Threads that share the objects share values (`T: Sync`) and drop, insert and take values
-// (`T: Send`).
+// SAFETY: (4.) Threads that share the objects share values (`T: Sync`) and drop, insert and take
+// values (`T: Send`).
 unsafe impl<T: Send + Sync> Sync for Objects<T> {}
 
 /// Drops the object at `place`.
@@ -60,8 +62,8 @@ impl<T> Objects<T> {
         let drop = drop_object::<T> as unsafe fn(*mut u8);
         let drop = core::mem::needs_drop::<T>().then_some(drop);
         let spec = TableSpec { layout: Layout::new::<T>(), drop };
-        // SAFETY: duty 1, the drop function fits what is published: (1.). Duty 2, it runs on threads that may
-        // drop a `T`: (4.), while it may be dropped: (5.).
+        // SAFETY: duty 1, the drop function fits what is published: (1.). Duty 2, it runs on
+        // threads that may drop a `T`: (4.), while it may be dropped: (5.).
         let table = unsafe { Table::new(heap, spec) }?;
         Ok(Self { table, marker: PhantomData })
     }
@@ -79,8 +81,8 @@ impl<T> Objects<T> {
 
     /// Takes a value out, once nobody reads it; waits for that, or not.
     pub(crate) fn take(&self, handle: Handle<T>, wait: bool) -> Result<T, TakeError> {
-        // SAFETY: called below only, with the place of an object: (1.), that is locked, so nobody else reads
-        // or moves it.
+        // SAFETY: called below only, with the place of an object: (1.), that is locked, so nobody
+        // else reads or moves it.
         let read = |place: NonNull<u8>| unsafe { place.cast::<T>().read() };
         if wait {
             // SAFETY: `read` moves the object out, and does not panic.
@@ -119,7 +121,8 @@ impl<'p, T> Section<'p, T> {
     #[inline(always)]
     pub(crate) fn get(&self, handle: Handle<T>) -> Option<&T> {
         let place = self.guard.locate(handle)?.cast::<T>();
-        // SAFETY: a `T` is there: (1.), it stays while `self` is borrowed: (2.), and nobody has `&mut T`: (3.).
+        // SAFETY: a `T` is there: (1.), it stays while `self` is borrowed: (2.), and nobody has
+        // `&mut T`: (3.).
         Some(unsafe { place.as_ref() })
     }
 
@@ -164,8 +167,8 @@ pub(crate) struct Held<T> {
     marker: PhantomData<T>,
 }
 
-// SAFETY: like `Arc`: a hold gives `&T` on its thread while others may do so on theirs (`T: Sync`), and the last
-// one drops the object wherever it is (`T: Send`).
+// SAFETY: like `Arc`: a hold gives `&T` on its thread while others may do so on theirs (`T: Sync`),
+// and the last one drops the object wherever it is (`T: Send`).
 unsafe impl<T: Send + Sync> Send for Held<T> {}
 // SAFETY: as above: `&Held` gives `&T`, and can be cloned into a hold of another thread.
 unsafe impl<T: Send + Sync> Sync for Held<T> {}
@@ -173,7 +176,8 @@ unsafe impl<T: Send + Sync> Sync for Held<T> {}
 impl<T> Held<T> {
     #[inline]
     pub(crate) fn get(&self) -> &T {
-        // SAFETY: a `T` is there: (1.), it stays while it is held: (2.), and nobody has `&mut T`: (3.).
+        // SAFETY: a `T` is there: (1.), it stays while it is held: (2.), and nobody has `&mut T`:
+        // (3.).
         unsafe { self.hold.as_ptr().cast::<T>().as_ref() }
     }
 

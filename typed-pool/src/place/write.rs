@@ -1,4 +1,5 @@
-//! What writes to places: new objects, new versions, mutable borrows. The numbers are those of `mod.rs`.
+//! What writes to places: new objects, new versions, mutable borrows. The numbers are those of
+//! `mod.rs`.
 
 use super::Objects;
 use allocator_core::{AllocError, Handle, Replacement, Reservation, TableGuard};
@@ -41,8 +42,8 @@ impl<'p, T> Exclusive<'p, T> {
     /// # Safety
     /// The objects stay mutably borrowed for `'p`, and no other `Exclusive` of this object exists.
     unsafe fn new(guard: TableGuard<'p>, handle: Handle<T>) -> Option<Self> {
-        // A hold that is gone when we look happened before (the count is read with Acquire), and cannot
-        // come back: (3.).
+        // A hold that is gone when we look happened before (the count is read with Acquire), and
+        // cannot come back: (3.).
         if guard.is_held(handle) {
             return None;
         }
@@ -52,7 +53,8 @@ impl<'p, T> Exclusive<'p, T> {
 
     #[inline]
     pub(crate) fn get(&self) -> &T {
-        // SAFETY: a `T` is there: (1.); `_guard` is still open: (2.); it is ours alone by the duty of `new`.
+        // SAFETY: a `T` is there: (1.); `_guard` is still open: (2.); it is ours alone by the duty
+        // of `new`.
         unsafe { self.place.as_ref() }
     }
 
@@ -76,8 +78,8 @@ impl<'p, T> Walk<'p, T> {
         self.slots.by_ref().find_map(|index| {
             let guard = self.objects.table.enter();
             let handle = guard.handle_at(index)?.cast::<T>();
-            // SAFETY: the walk borrows the objects mutably for `'p`. Each slot is visited once, and two
-            // slots never name the same object.
+            // SAFETY: the walk borrows the objects mutably for `'p`. Each slot is visited once, and
+            // two slots never name the same object.
             let object = unsafe { Exclusive::new(guard, handle) }?;
             Some((handle, object))
         })
@@ -142,8 +144,8 @@ impl<'p, T> Room<'p, T> {
         let place = block.as_ptr().cast::<T>();
         // SAFETY: room of the layout of `T`, not visible to anybody.
         unsafe { place.write(value) };
-        // SAFETY: `old` was located by this guard for this handle; the block was made for this handle by this
-        // table, and was just written.
+        // SAFETY: `old` was located by this guard for this handle; the block was made for this
+        // handle by this table, and was just written.
         match unsafe { guard.swing(handle, old, block) } {
             Ok(()) => Ok(()),
             Err(block) => {

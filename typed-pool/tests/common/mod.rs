@@ -60,7 +60,8 @@ impl Drops {
     }
 }
 
-/// An object that knows whether its bytes are those it was made with, and that notices a second drop.
+/// An object that knows whether its bytes are those it was made with, and that notices a second
+/// drop.
 #[derive(Debug)]
 pub(crate) struct Counted {
     pub(crate) id: u64,
