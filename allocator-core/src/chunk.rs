@@ -52,7 +52,7 @@ pub(crate) fn init_block(memory: &Memory, chunk: Run, owner: Owner) -> u32 {
     let offset = chunk.start + HEADER;
     // Relaxed: published with the offset, by the Release of the slot word; the mover reads it under the
     // lock that the caller holds.
-    memory.header(header_index(offset)).store(owner.header(), Ordering::Relaxed);
+    memory.new_header(header_index(offset)).store(owner.header(), Ordering::Relaxed);
     offset
 }
 

@@ -250,6 +250,12 @@ impl Inner {
         plain.map(|table| table.reclaim(self, Effort::All)).sum()
     }
 
+    /// Whether blocks are retired that any thread may reclaim.
+    pub(crate) fn pending_plain(&self) -> bool {
+        let pending = |table: &Arc<Slots>| table.is_plain() && table.pending().0 > 0;
+        self.tables.all().iter().any(pending)
+    }
+
     /// The error of a refusal, with the numbers of this moment.
     pub(crate) fn refusal(
         &self,

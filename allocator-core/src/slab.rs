@@ -126,11 +126,15 @@ impl Slabs {
             slab.free
         };
         debug_assert!(cell < geometry.cells, "slab {number} is full");
-        let header = memory.header(geometry.header_index(slab.page, cell));
-        if slab.free != NONE {
+        let index = geometry.header_index(slab.page, cell);
+        let header = if slab.free == NONE {
+            memory.new_header(index)
+        } else {
+            let header = memory.header(index);
             // Relaxed: headers of free cells are touched under the stripe's lock only.
             slab.free = header.load(Ordering::Relaxed) as u32;
-        }
+            header
+        };
         // Relaxed: published with the block's offset, by the Release of the slot word; the mover reads it
         // under the stripe's lock.
         header.store(owner.header(), Ordering::Relaxed);

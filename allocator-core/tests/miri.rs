@@ -46,8 +46,13 @@ fn readers_against_moves() {
             }
             let _done = Done(&done);
             for round in 0..ROUNDS as u64 {
-                // A hole below, so that there is something to move.
-                let hole = objects.insert([round; 6]);
+                // A hole below, so that there is something to move. Sections may keep the one before.
+                let hole = loop {
+                    match objects.try_insert([round; 6]) {
+                        Some(hole) => break hole,
+                        None => thread::yield_now(),
+                    }
+                };
                 heap.defragment();
                 assert!(objects.retire(hole));
                 objects.table().reclaim();
@@ -212,7 +217,9 @@ fn blocks_are_written_resized_and_moved() {
             let heap = &heap;
             scope.spawn(move || {
                 for _ in 0..ROUNDS {
-                    heap.write(block).unwrap()[0] += 1;
+                    let mut bytes = heap.write(block).unwrap();
+                    bytes[0] = bytes[0].wrapping_add(1);
+                    drop(bytes);
                     let size = heap.size(block).unwrap();
                     heap.resize(block, size % 64 + step).unwrap();
                     assert!(heap.read(block).unwrap()[1..].iter().all(|byte| *byte == 0));

@@ -50,11 +50,13 @@ fn run(threads: &[&Work<'_>]) {
     });
 }
 
-/// Calls `work` until the time is over.
+/// Calls `work` until the time is over, at least 20 times, however slow the machine is.
 fn repeat(work: impl Fn(&mut Random) + Sync) -> impl Fn(&AtomicBool, Random) + Sync {
     move |over, mut random| {
-        while !over.load(Ordering::Relaxed) {
+        let mut rounds = 0;
+        while rounds < 20 || !over.load(Ordering::Relaxed) {
             work(&mut random);
+            rounds += 1;
         }
     }
 }
@@ -109,6 +111,9 @@ fn readers_inserters_removers_and_a_mover() {
         let (drops, reads) = (Drops::default(), AtomicU64::new(0));
         let pool = Pool::new(&heap).unwrap();
         let board = Board::new(3000);
+        for place in &board.0 {
+            *place.lock().unwrap() = pool.insert(drops.make(7)).ok();
+        }
         {
             let reader = repeat(|random| {
                 let guard = pool.enter();

@@ -156,6 +156,11 @@ impl Pass {
             || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
+    /// Moves that were made or cancelled by readers.
+    pub(super) fn attempts(&self) -> u64 {
+        self.report.moves + self.report.cancelled
+    }
+
     /// A grace period did not end in time.
     pub(super) fn note_guards(&mut self, guards: usize) {
         self.blocked = true;

@@ -15,12 +15,14 @@ mod slide;
 pub use budget::{Budget, DefragReport};
 pub(crate) use mover::MoverLock;
 
+use crate::grace::Grace;
 use crate::heap::Inner;
 use crate::stats;
 use budget::Pass;
 
-/// Slabs and other blocks can be in each other's way, so the two steps are repeated this often at most.
-const ROUNDS_MAX: usize = 8;
+/// Slabs and other blocks can be in each other's way, and readers cancel moves, so the steps are repeated, this
+/// often at most.
+const ROUNDS_MAX: usize = 16;
 
 /// One defragmentation of a heap.
 pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
@@ -28,28 +30,38 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
     let Some(mover) = heap.mover.lock_until(pass.patience()) else {
         return pass.finish(heap, false);
     };
-    heap.reclaim_plain();
+    pass.report.own_guard = heap.readers.own_open().is_some();
+    reclaim(heap, &pass);
     // After reclaiming, so that the two figures of the report differ by what was moved.
     pass.report.fragmentation_before = stats::space(&heap.store).fragmentation();
     heap.store.drain();
-    if heap.readers.own_open().is_some() {
+    if pass.report.own_guard {
         // A grace period would wait for ourselves.
-        pass.report.own_guard = true;
         return pass.finish(heap, false);
     }
     slabs::resume_raise(heap, &mover, &mut pass);
-    slabs::consolidate(heap, &mover, &mut pass);
     let mut settled = false;
     for _ in 0..ROUNDS_MAX {
-        let moves = pass.report.moves;
+        let before = pass.attempts();
+        slabs::consolidate(heap, &mover, &mut pass);
         slabs::raise(heap, &mover, &mut pass);
         slide::slide(heap, &mover, &mut pass);
         slide::sink(heap, &mover, &mut pass);
-        settled = pass.report.moves == moves && !pass.is_over();
+        settled = pass.attempts() == before && !pass.is_over();
         if settled || pass.is_over() {
             break;
         }
     }
     heap.store.drain();
     pass.finish(heap, settled)
+}
+
+/// Reclaims retired blocks, which cannot be moved, waiting for their grace periods as far as the pass may.
+fn reclaim(heap: &Inner, pass: &Pass) {
+    heap.reclaim_plain();
+    if !pass.report.own_guard && heap.pending_plain() {
+        // Over at the latest when the grace periods of the retired blocks are, unless guards stay open.
+        Grace::start(&heap.readers).wait(Some(pass.patience()));
+        heap.reclaim_plain();
+    }
 }

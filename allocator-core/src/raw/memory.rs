@@ -217,6 +217,20 @@ impl Memory {
         }
     }
 
+    /// The header word at `index`, where the caller makes a header out of plain memory of its own.
+    #[inline]
+    pub(crate) fn new_header(&self, index: u64) -> &AtomicU64 {
+        // Miri keeps a history of each atomic, and fails on one that plain writes have covered in part.
+        #[cfg(miri)]
+        {
+            self.check((index / 2) as u32, GRANULE);
+            let at = self.base.wrapping_add(index as usize * 8).cast::<u64>();
+            // SAFETY: inside the buffer (checked), aligned, and the caller's.
+            unsafe { at.write(0) };
+        }
+        self.header(index)
+    }
+
     /// Fills the bytes of a block with zeroes, from its `from`-th byte on.
     ///
     /// # Safety

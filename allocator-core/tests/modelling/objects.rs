@@ -76,11 +76,16 @@ impl<T> Objects<T> {
     }
 
     pub(crate) fn insert(&self, object: T) -> Handle<T> {
-        let reserved = self.table.reserve().expect("the heap has room");
+        self.try_insert(object).expect("the heap has room")
+    }
+
+    /// `None` where the heap has no room.
+    pub(crate) fn try_insert(&self, object: T) -> Option<Handle<T>> {
+        let reserved = self.table.reserve().ok()?;
         // SAFETY: room for a `T`, ours alone.
         unsafe { reserved.as_ptr().cast::<T>().write(object) };
         // SAFETY: just written.
-        unsafe { reserved.publish() }
+        Some(unsafe { reserved.publish() })
     }
 
     /// Puts `object` in the place of the old one; false when somebody else replaced or removed that.
