@@ -6,10 +6,10 @@ mod common;
 
 use allocator_core::{Budget, FenceMode, Guard, Handle, Heap, Policy};
 use common::live::{Live, assert_all, populate, thin_out};
-use common::{Rng, builders, bytes, put, within};
+use common::{Rng, beside_a_guard, builders, bytes, put, within};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, OnceLock, mpsc};
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,22 +26,6 @@ fn heaps() -> impl Iterator<Item = (String, Heap, Vec<Live>)> {
         let mut live = populate(&heap, &mut rng, 400, 3000);
         thin_out(&heap, &mut rng, &mut live, 50);
         (name, heap, live)
-    })
-}
-
-/// Runs `f` while another thread is inside a section of the heap.
-fn beside_a_guard<R>(heap: &Heap, f: impl FnOnce() -> R) -> R {
-    let (open, close) = (Barrier::new(2), Barrier::new(2));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let _guard = heap.enter();
-            open.wait();
-            close.wait();
-        });
-        open.wait();
-        let result = f();
-        close.wait();
-        result
     })
 }
 

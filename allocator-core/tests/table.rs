@@ -6,8 +6,8 @@ mod common;
 use allocator_core::{
     AccessError, AllocErrorKind, Handle, Heap, Policy, Table, TableSpec, TakeError,
 };
-use common::heap;
 use common::typed::{Tally, Typed, must_panic};
+use common::{beside_a_guard, heap};
 use std::alloc::Layout;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -187,17 +187,9 @@ fn a_value_can_be_taken_once_nobody_sees_it() {
     assert_eq!(pool.take(handle).map(drop), Err(TakeError::Pinned));
     assert_eq!(pool.take_mut(handle).map(drop), Err(TakeError::Pinned));
     drop(hold);
-    let (open, close) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let _guard = heap.enter();
-            open.wait();
-            close.wait();
-        });
-        open.wait();
+    beside_a_guard(&heap, || {
         assert_eq!(pool.try_take(handle).map(drop), Err(TakeError::Busy));
         assert_eq!(pool.take(handle).map(drop), Err(TakeError::Busy), "patience has an end");
-        close.wait();
     });
     must_panic(|| {
         // SAFETY: the closure panics before it moves the object out.

@@ -16,7 +16,7 @@ fn hold(bare: &Bare, access: Access) -> Option<u32> {
 
 /// What is pinned stays where it is until it is let go, long after the section is left.
 #[test]
-fn pin_against_move() {
+fn pin_against_bare_move() {
     let paths = ["moved", "pinned", "cancelled", "pinned at the new place"];
     explore(UNBOUNDED, paths, |[moved, pinned, cancelled, new]| {
         let bare = Arc::new(Bare::new());
@@ -41,7 +41,7 @@ fn pin_against_move() {
 
 /// A writer has the block alone, against readers and against another writer.
 #[test]
-fn write_against_read() {
+fn write_against_bare_read() {
     let paths = ["the reader was refused", "the writer was refused", "both came in"];
     explore(UNBOUNDED, paths, |[no_read, no_write, both]| {
         let bare = Arc::new(Bare::new());
@@ -72,7 +72,7 @@ fn write_against_read() {
 
 /// A replaced block can be held by nobody, from the moment on that its last holder buries it.
 #[test]
-fn hold_against_bury() {
+fn hold_against_bare_bury() {
     explore(UNBOUNDED, ["held before", "refused"], |[before, refused]| {
         let bare = Arc::new(Bare::new());
         let latecomer = thread::spawn({

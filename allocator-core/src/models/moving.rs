@@ -9,7 +9,7 @@ use loom::thread;
 
 /// A reader finds the old place before the lock or the new one after it, and the mover never copies under it.
 #[test]
-fn read_against_move() {
+fn read_against_bare_move() {
     let paths = ["moved", "cancelled", "read at the old place", "read at the new place"];
     explore(UNBOUNDED, paths, |[moved, cancelled, old, new]| {
         let bare = Arc::new(Bare::new());
@@ -29,7 +29,7 @@ fn read_against_move() {
 
 /// A mover that only looks whether readers are there takes its mark back.
 #[test]
-fn read_against_hasty_move() {
+fn read_against_hasty_bare_move() {
     let paths = ["moved", "cancelled", "given up"];
     explore(UNBOUNDED, paths, |[moved, cancelled, given_up]| {
         let bare = Arc::new(Bare::new());
@@ -49,7 +49,7 @@ fn read_against_hasty_move() {
 /// The mover may see only the second announcement of a reader: it must see the first section's reads too.
 /// Unbounded it takes 40 s.
 #[test]
-fn reentering_reader() {
+fn reentering_bare_reader() {
     let paths = ["moved", "cancelled", "moved between the sections"];
     explore(Some(6), paths, |[moved, cancelled, between]| {
         let bare = Arc::new(Bare::new());
@@ -69,7 +69,7 @@ fn reentering_reader() {
 /// A section is open while the object is marked, cancelled and marked again: the second mark needs a grace
 /// period of its own, which waits for the section. Unbounded it takes minutes.
 #[test]
-fn cancel_and_remark() {
+fn cancel_and_bare_remark() {
     let paths = ["moved at the second attempt", "cancelled twice"];
     explore(Some(6), paths, |[second, twice]| {
         let bare = Arc::new(Bare::new());
@@ -94,7 +94,7 @@ fn cancel_and_remark() {
 
 /// Exactly one of a removal and the lock of a move wins, and the remover is told where the block is by then.
 #[test]
-fn move_against_remove() {
+fn remove_against_bare_move() {
     let paths =
         ["removed at the old place", "removed at the new place", "the removal beat the move"];
     explore(UNBOUNDED, paths, |[old, new, beaten]| {
@@ -132,7 +132,7 @@ fn replace(bare: &Bare) -> Option<u32> {
 
 /// A replacement whose section found the object cannot be refused because of a move, and beats one.
 #[test]
-fn replace_against_move() {
+fn replace_against_bare_move() {
     let paths = ["moved first", "the move was beaten"];
     explore(UNBOUNDED, paths, |[moved, beaten]| {
         let bare = Arc::new(Bare::new());
@@ -156,7 +156,7 @@ fn replace_against_move() {
 
 /// A reader finds the old version or the new one, whole, and the old one stays for as long as it is read.
 #[test]
-fn read_against_replace() {
+fn read_against_bare_replace() {
     explore(UNBOUNDED, ["read the old one", "read the new one"], |[old, new]| {
         let bare = Arc::new(Bare::new());
         let reader = thread::spawn({

@@ -10,7 +10,7 @@ use loom::thread;
 
 /// A new object is whole for whoever finds it.
 #[test]
-fn read_against_publish() {
+fn read_against_bare_publish() {
     explore(UNBOUNDED, ["found", "not yet there"], |[found, missing]| {
         let bare = Arc::new(Bare::vacant());
         let inserter = thread::spawn({
@@ -27,7 +27,7 @@ fn read_against_publish() {
 
 /// A block is free when its grace period is over, and no section that found it is open then.
 #[test]
-fn reclaim_against_reader() {
+fn reclaim_against_bare_reader() {
     let paths = ["over", "not over", "found", "stale"];
     explore(UNBOUNDED, paths, |[over, not_over, found, stale]| {
         let bare = Arc::new(Bare::new());
@@ -56,7 +56,7 @@ fn reclaim_against_reader() {
 /// Sections of one heap do not count for another, also where they are nested in each other. Unbounded it
 /// takes minutes.
 #[test]
-fn two_heaps_guards() {
+fn guards_of_two_bare_heaps() {
     let paths = ["moved while the other heap's section was open", "cancelled"];
     explore(Some(5), paths, |[moved, cancelled]| {
         let bare = Arc::new(Bare::new());
@@ -88,7 +88,7 @@ fn two_heaps_guards() {
 
 /// A thread that ends leaves its record, with its count, to the next one. Three threads: bounded.
 #[test]
-fn thread_exit_hands_record_on() {
+fn thread_exit_hands_bare_record_on() {
     let paths = ["one record for both", "two records", "moved"];
     explore(Some(3), paths, |[one, two, moved]| {
         let bare = Arc::new(Bare::new());

@@ -154,6 +154,12 @@ impl Table {
         }
     }
 
+    /// The slow half of `TableGuard::locate`; not its method, so that guards need no address.
+    #[cold]
+    fn resolve<T: ?Sized>(&self, handle: Handle<T>, seen: u64) -> Option<u32> {
+        slot::resolve(self.slots.word(handle)?, handle, seen)
+    }
+
     /// Whether `handle` names an object now. Never waits, and needs no section. O(1).
     #[inline]
     pub fn contains<T: ?Sized>(&self, handle: Handle<T>) -> bool {
@@ -239,7 +245,7 @@ impl<'t> TableGuard<'t> {
     pub fn locate<T: ?Sized>(&self, handle: Handle<T>) -> Option<NonNull<u8>> {
         let seen = self.table.load(self.view, handle.index())?;
         let offset =
-            if slot::is_live_for(seen, handle) { seen as u32 } else { self.resolve(handle, seen)? };
+            if slot::is_live_for(seen, handle) { seen as u32 } else { self.table.resolve(handle, seen)? };
         #[cfg(loom)]
         {
             let borrow = self.table.heap.inner().store.memory().track_borrow(offset);
@@ -249,11 +255,6 @@ impl<'t> TableGuard<'t> {
         debug_assert!(!block.is_null());
         // SAFETY: a place inside the buffer.
         Some(unsafe { NonNull::new_unchecked(block) })
-    }
-
-    #[cold]
-    fn resolve<T: ?Sized>(&self, handle: Handle<T>, seen: u64) -> Option<u32> {
-        slot::resolve(self.table.slots.word(handle)?, handle, seen)
     }
 
     /// The handle of the object that slot `index` holds now. O(1).

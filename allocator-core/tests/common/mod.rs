@@ -145,6 +145,23 @@ pub(crate) fn within<R: Send + 'static>(
     }
 }
 
+/// Runs `f` while another thread is inside a section of the heap.
+pub(crate) fn beside_a_guard<R>(heap: &Heap, f: impl FnOnce() -> R) -> R {
+    thread::scope(|scope| {
+        let (open, is_open) = mpsc::channel();
+        // Dropping `close` ends the section, also when `f` panics.
+        let (close, is_closed) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            let _guard = heap.enter();
+            open.send(()).expect("the other side waits");
+            is_closed.recv().expect_err("nothing is ever sent");
+        });
+        is_open.recv().expect("the section is entered");
+        let _close = close;
+        f()
+    })
+}
+
 /// Tells other threads to stop when it is dropped, so that a panic here leaves none of them running.
 pub(crate) struct StopOnDrop<'a>(pub(crate) &'a AtomicBool);
 
