@@ -40,7 +40,7 @@
 //! holds at most 64 GiB. A slot serves at least 2^29 objects before it is retired for good.
 //!
 //! # How to read the source
-//! The modules are listed below in reading order; `DESIGN.md` has the states and the proof.
+//! The modules are listed below in reading order; [`design`] has the states and the proof.
 
 #![deny(unsafe_code)]
 
@@ -86,6 +86,9 @@ mod sync;
 #[cfg(all(test, loom))]
 #[allow(unsafe_code)]
 mod models;
+
+#[doc = include_str!("../DESIGN.md")]
+pub mod design {}
 
 pub use blocks::{BlockMut, BlockRef};
 pub use builder::{FenceMode, HeapBuilder};

@@ -353,7 +353,7 @@ fn a_buffer_of_the_callers_is_used_and_given_back() {
 fn every_policy_keeps_the_bytes_of_every_block() {
     for policy in Policy::ALL {
         let heap =
-            Heap::builder().capacity(4 << 10).page_size(1 << 10).policy(*policy).build().unwrap();
+            Heap::builder().capacity(7 << 10).page_size(1 << 10).policy(*policy).build().unwrap();
         let mut blocks: Vec<(Handle, u8)> = Vec::new();
         for round in 0..20_u8 {
             let size = usize::from(round) * 37 % 230;

@@ -163,3 +163,8 @@ pub use allocator_core::{
     Guard, Handle, Heap, HeapBuilder, HeapMap, Policy, StaleHandle, Stats, StripeStats, TakeError,
     UnknownPolicy, VerifyError,
 };
+
+/// The example of the project's front page, run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct FrontPage;
