@@ -78,6 +78,13 @@ impl PageMap {
         Label::unpack(self.labels[(offset >> self.shift) as usize].load(Ordering::Acquire))
     }
 
+    /// The first page in `lo..hi` that a stripe holds. O(pages). The caller holds the lock of the centre; a
+    /// page that is just given back may still be shown.
+    pub(crate) fn first_held(&self, lo: u32, hi: u32) -> Option<u32> {
+        let pages = (lo >> self.shift)..=((hi - 1) >> self.shift);
+        pages.map(|page| page << self.shift).find(|start| self.label(*start) != Label::Central)
+    }
+
     /// Labels the page that starts at `start`. The caller holds the lock of the stripe that holds the page
     /// before or after.
     pub(crate) fn set(&self, start: u32, label: Label) {

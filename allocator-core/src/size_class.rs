@@ -68,6 +68,11 @@ impl Geometry {
         Self { cell, cells, first: first(cells), align }
     }
 
+    /// Granules of all cells.
+    pub(crate) fn granules(&self) -> u64 {
+        u64::from(self.cell) * u64::from(self.cells)
+    }
+
     /// Which cell of the slab at `page` is at `offset`.
     pub(crate) fn cell_at(&self, page: u32, offset: u32) -> u32 {
         (offset - page - self.first) / self.cell

@@ -63,17 +63,45 @@ pub(crate) struct Slabs {
     vacant: Vec<u32>,
     /// Slabs with a free cell, by class; the last one is filled first.
     partial: [Vec<u32>; CLASSES],
+    totals: Totals,
+}
+
+/// Sums over the slabs of a stripe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) pages: usize,
+    /// Slabs without a block.
+    pub(crate) empty: usize,
+    /// Granules of all cells, and of those in use.
+    pub(crate) granules: u64,
+    pub(crate) used: u64,
 }
 
 impl Slabs {
     pub(crate) fn new(stripe: u8) -> Self {
         const EMPTY: Vec<u32> = Vec::new();
-        Self { stripe, slabs: Vec::new(), vacant: Vec::new(), partial: [EMPTY; CLASSES] }
+        Self {
+            stripe,
+            slabs: Vec::new(),
+            vacant: Vec::new(),
+            partial: [EMPTY; CLASSES],
+            totals: Totals::default(),
+        }
     }
 
     /// The slab of a label that was read under the lock.
     pub(crate) fn slab(&self, number: u32) -> &Slab {
         &self.slabs[number as usize]
+    }
+
+    /// Sums over the slabs. O(1).
+    pub(crate) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// The largest class with a free cell that anybody may take. O(classes).
+    pub(crate) fn largest_class(&self) -> Option<usize> {
+        (0..CLASSES).rev().find(|class| !self.partial[*class].is_empty())
     }
 
     /// The slabs that hold a page, with their numbers.
@@ -139,6 +167,8 @@ impl Slabs {
         // under the stripe's lock.
         header.store(owner.header(), Ordering::Relaxed);
         slab.used += 1;
+        self.totals.used += u64::from(geometry.cell);
+        self.totals.empty -= usize::from(slab.used == 1);
         let offset = geometry.offset(slab.page, cell);
         if slab.used == geometry.cells {
             self.unlist(number);
@@ -151,6 +181,7 @@ impl Slabs {
         &mut self,
         memory: &Memory,
         pages: &PageMap,
+        classes: &Classes,
         class: usize,
         page: Run,
         mode: Mode,
@@ -174,6 +205,9 @@ impl Slabs {
         if mode == Mode::Open {
             self.list(number);
         }
+        self.totals.pages += 1;
+        self.totals.empty += 1;
+        self.totals.granules += classes.geometry(class).granules();
         let label = Label::Slab { stripe: self.stripe, class: class as u8, slab: number };
         pages.set(page.start, label);
         number
@@ -199,6 +233,8 @@ impl Slabs {
         header.store(u64::from(slab.free), Ordering::Relaxed);
         slab.free = cell;
         slab.used -= 1;
+        self.totals.used -= u64::from(geometry.cell);
+        self.totals.empty += usize::from(slab.used == 0);
         let (empty, mode) = (slab.used == 0, slab.mode);
         if slab.listed == NONE && mode == Mode::Open {
             self.list(number);
@@ -227,6 +263,9 @@ impl Slabs {
         let page = Run { start: self.slabs[number as usize].page, len: pages.page() };
         debug_assert_eq!(self.slabs[number as usize].used, 0);
         debug_assert!(chunk::at(memory, page.start).is_some() && geometry.cells > 0);
+        self.totals.pages -= 1;
+        self.totals.empty -= 1;
+        self.totals.granules -= geometry.granules();
         self.slabs[number as usize].page = 0;
         self.vacant.push(number);
         pages.set(page.start, Label::Central);
@@ -241,6 +280,9 @@ impl Slabs {
         classes: &Classes,
     ) -> Vec<Run> {
         let mut drained = Vec::new();
+        if self.totals.empty == 0 {
+            return drained;
+        }
         for class in 0..CLASSES {
             let empty = |number: &u32| self.slab(*number).used == 0;
             let numbers: Vec<u32> = self.partial[class].iter().copied().filter(empty).collect();
@@ -332,8 +374,13 @@ impl Slabs {
         pages: &PageMap,
         classes: &Classes,
     ) -> Result<(), String> {
+        let mut totals = Totals::default();
         for (number, slab) in self.iter() {
             let geometry = classes.geometry(usize::from(slab.class));
+            totals.pages += 1;
+            totals.empty += usize::from(slab.used == 0);
+            totals.granules += geometry.granules();
+            totals.used += u64::from(slab.used) * u64::from(geometry.cell);
             let blocks = self.blocks(memory, geometry, number).len() as u32;
             let mut free = 0;
             let mut cell = slab.free;
@@ -358,6 +405,9 @@ impl Slabs {
             if listed != (slab.used < geometry.cells && slab.mode == Mode::Open) {
                 return Err(format!("{slab:?} is on the wrong list"));
             }
+        }
+        if totals != self.totals {
+            return Err(format!("slabs sum up to {totals:?}, not {:?}", self.totals));
         }
         Ok(())
     }

@@ -105,25 +105,22 @@ impl SpaceStats {
     }
 }
 
-/// Sums up the store, one lock at a time. O(slabs).
+/// Sums up the store, one lock at a time. O(stripes), and the cost of the policy's `largest`.
 pub(crate) fn space(store: &Store) -> SpaceStats {
     let mut sum = SpaceStats::default();
     for number in 0..store.stripes() {
         let mut stripe = store.stripe(number);
         let share = match &mut *stripe {
             Stripe::Slabs(slabs) => {
-                let mut share = StripeStats::default();
-                for (_, slab) in slabs.iter() {
-                    let geometry = store.shared.classes.geometry(usize::from(slab.class));
-                    let cell = granules(usize::from(slab.class)) as usize * GRANULE;
-                    share.pages += 1;
-                    share.live_bytes += slab.used as usize * cell;
-                    share.free_bytes += (geometry.cells - slab.used) as usize * cell;
-                    if slab.used < geometry.cells {
-                        sum.note_cell(cell);
-                    }
+                let totals = slabs.totals();
+                if let Some(class) = slabs.largest_class() {
+                    sum.note_cell(granules(class) as usize * GRANULE);
                 }
-                share
+                StripeStats {
+                    pages: totals.pages,
+                    live_bytes: totals.used as usize * GRANULE,
+                    free_bytes: (totals.granules - totals.used) as usize * GRANULE,
+                }
             }
             Stripe::Segments(segments) => {
                 let pages = segments.pages().count();
@@ -146,7 +143,8 @@ pub(crate) fn space(store: &Store) -> SpaceStats {
 }
 
 impl Heap {
-    /// The counters of the heap. Exact while nothing else goes on. O(slabs and slots), one lock at a time.
+    /// The counters of the heap. Exact while nothing else goes on. O(slots and pages of the system), one lock
+    /// at a time.
     pub fn stats(&self) -> Stats {
         stats(self.inner())
     }

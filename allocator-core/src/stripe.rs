@@ -102,7 +102,8 @@ impl Stripe {
         match self {
             Self::Slabs(slabs) => {
                 let class = request.class.expect("stripes of slabs hold blocks of classes only");
-                slabs.add_page(&shared.memory, &shared.pages, class, page, Mode::Open);
+                let Shared { memory, pages, classes } = shared;
+                slabs.add_page(memory, pages, classes, class, page, Mode::Open);
             }
             Self::Segments(segments) => segments.add_page(&shared.memory, &shared.pages, page),
         }
@@ -137,7 +138,7 @@ impl Stripe {
     /// Pages that the stripe holds.
     pub(crate) fn pages(&self) -> usize {
         match self {
-            Self::Slabs(slabs) => slabs.iter().count(),
+            Self::Slabs(slabs) => slabs.totals().pages,
             Self::Segments(segments) => segments.pages().count(),
         }
     }

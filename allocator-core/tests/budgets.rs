@@ -4,8 +4,8 @@
 mod common;
 
 use allocator_core::{Budget, Heap, Policy};
-use common::live::{Live, PAGE, assert_all, assert_one_run, fragmented};
-use common::{bytes, put};
+use common::live::{Live, PAGE, assert_all, assert_one_run, fill_up, fragmented, thin_out};
+use common::{Rng, bytes, put};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -57,10 +57,11 @@ fn bytes_are_limited_and_repeated_calls_finish() {
 fn time_is_limited_and_repeated_calls_finish() {
     for policy in Policy::ALL {
         let (heap, live) = fragmented(*policy, 7);
-        let slice = Duration::from_millis(5);
-        let start = Instant::now();
+        let slice = Duration::from_micros(500);
+        let (start, mut calls) = (Instant::now(), 0);
         loop {
             let report = heap.defragment_with(Budget::unlimited().time(slice));
+            calls += 1;
             // Loosely: a copy may come on top, and a loaded machine.
             assert!(report.elapsed < slice + Duration::from_millis(500), "{policy}: {report}");
             if report.complete {
@@ -69,9 +70,28 @@ fn time_is_limited_and_repeated_calls_finish() {
             assert!(report.elapsed >= slice, "{policy}: it stopped before its time: {report}");
             assert!(start.elapsed() < Duration::from_secs(30), "{policy}: it never ends");
         }
+        assert!(calls > 1, "{policy}: moving 3 MB takes longer than {slice:?}");
         assert_eq!(heap.defragment().moves, 0, "{policy}: `complete` meant complete");
         assert_all(&heap, &live);
     }
+}
+
+#[test]
+fn slices_too_short_to_plan_everything_get_on_all_the_same() {
+    let heap = Heap::builder().capacity(16 << 20).page_size(1 << 10).stripes(1).build().unwrap();
+    let mut live = fill_up(&heap, 200);
+    thin_out(&heap, &mut Rng::new(10), &mut live, 75);
+    let (start, mut idle) = (Instant::now(), 0);
+    loop {
+        let report = heap.defragment_with(Budget::unlimited().time(Duration::from_micros(100)));
+        if report.complete {
+            break;
+        }
+        idle = if report.moves == 0 { idle + 1 } else { 0 };
+        assert!(idle < 1000, "a thousand slices without a move: {report}");
+        assert!(start.elapsed() < Duration::from_secs(30), "it never ends: {report}");
+    }
+    assert_all(&heap, &live);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use oracle::{Op, World, program};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 /// Programs for each kind of heap, unless the environment says `PROPTEST_CASES`.
-const CASES: u32 = 48;
+const CASES: u32 = 32;
 
 /// Runs random programs on heaps of one kind.
 fn check(builder: impl Fn() -> HeapBuilder) {

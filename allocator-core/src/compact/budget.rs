@@ -45,7 +45,8 @@ impl Budget {
         self
     }
 
-    /// Stops after this time, planning and waiting included.
+    /// Stops after this time, planning and waiting included, though not before 64 moves or 64 KiB: so that
+    /// every call gets on, however short the time. Planning costs O(slabs).
     pub const fn time(mut self, time: Duration) -> Self {
         self.time = Some(time);
         self
@@ -114,6 +115,13 @@ impl fmt::Display for DefragReport {
     }
 }
 
+/// The clock does not end a pass before so many moves, or so many bytes.
+const MOVES_MIN: u64 = 64;
+const BYTES_MIN: u64 = 64 << 10;
+
+/// Slabs of a class that a pass with a clock plans to empty, or to raise, at a time.
+const SLABS_MAX: usize = 16;
+
 /// A defragmentation under way.
 #[derive(Debug)]
 pub(crate) struct Pass {
@@ -153,7 +161,19 @@ impl Pass {
         self.blocked
             || self.report.moves >= self.budget.moves
             || self.report.moved_bytes >= self.budget.bytes
-            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+            || self.has_got_on() && self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Whether the pass did enough for the clock to count.
+    fn has_got_on(&self) -> bool {
+        self.attempts() >= MOVES_MIN
+            || self.report.moved_bytes >= BYTES_MIN
+            || self.budget.time == Some(Duration::ZERO)
+    }
+
+    /// Slabs that are planned at a time: few where the clock runs.
+    pub(super) fn slabs_max(&self) -> usize {
+        if self.budget.time.is_some() { SLABS_MAX } else { usize::MAX }
     }
 
     /// Moves that were made or cancelled by readers.

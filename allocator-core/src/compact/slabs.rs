@@ -5,9 +5,9 @@ use super::mover::{BATCH, Mover, Outcome, Victim, move_all};
 use crate::block::{self, Owner};
 use crate::heap::Inner;
 use crate::raw::GRANULE;
-use crate::size_class::granules;
+use crate::size_class::{CLASSES, granules};
 use crate::slab::{Mode, Slabs};
-use crate::stripe::Stripe;
+use crate::stripe::{Shared, Stripe};
 
 /// A slab as it was seen under its stripe's lock.
 #[derive(Clone, Copy, Debug)]
@@ -24,13 +24,18 @@ pub(super) struct Seen {
 /// Empties the sparsest slabs of each class as far as the other slabs of the class, of whatever stripe, have
 /// room. Afterwards, without pins and readers, at most one slab of each class has free cells.
 pub(super) fn consolidate(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
-    let mut partial = survey(heap, |seen| seen.free > 0);
-    partial.sort_unstable_by_key(|seen| (seen.class, seen.used, seen.page));
-    for slabs in partial.chunk_by(|a, b| a.class == b.class) {
+    let mut partial: [Vec<Seen>; CLASSES] = core::array::from_fn(|_| Vec::new());
+    survey(heap, |seen| {
+        if seen.free > 0 {
+            partial[seen.class].push(seen);
+        }
+    });
+    for slabs in partial.iter_mut().filter(|slabs| slabs.len() > 1) {
         if pass.is_over() {
             return;
         }
-        let victims = &slabs[..sparsest(slabs)];
+        lowest_first(slabs, pass.slabs_max(), |seen| (seen.used, seen.page));
+        let victims = &slabs[..sparsest(slabs).min(pass.slabs_max())];
         for victim in victims {
             with_slabs(heap, victim.stripe, |slabs| {
                 if same(slabs, victim) {
@@ -47,6 +52,15 @@ pub(super) fn consolidate(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
             reopen(heap, victim);
         }
     }
+}
+
+/// Brings the `count` slabs with the lowest keys to the front, sorted.
+fn lowest_first<K: Ord>(slabs: &mut [Seen], count: usize, key: impl Fn(&Seen) -> K) {
+    let count = count.min(slabs.len());
+    if count < slabs.len() {
+        slabs.select_nth_unstable_by_key(count, &key);
+    }
+    slabs[..count].sort_unstable_by_key(key);
 }
 
 /// A slab on its way to a page above it.
@@ -75,8 +89,10 @@ pub(super) fn resume_raise(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
 
 /// Moves slabs to free pages above them, the lowest first, until there is none.
 pub(super) fn raise(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
-    let mut slabs = survey(heap, |_| true);
-    slabs.sort_unstable_by_key(|seen| seen.page);
+    let mut slabs = Vec::new();
+    survey(heap, |seen| slabs.push(seen));
+    lowest_first(&mut slabs, pass.slabs_max(), |seen| seen.page);
+    slabs.truncate(pass.slabs_max());
     for seen in slabs {
         if pass.is_over() {
             return;
@@ -105,22 +121,17 @@ fn sparsest(slabs: &[Seen]) -> usize {
     slabs.iter().take_while(fits).count()
 }
 
-/// All slabs that `wanted` picks. O(slabs), one stripe's lock at a time.
-fn survey(heap: &Inner, wanted: impl Fn(&Seen) -> bool) -> Vec<Seen> {
-    let mut found = Vec::new();
+/// Shows every slab to `look`. O(slabs), one stripe's lock at a time.
+fn survey(heap: &Inner, mut look: impl FnMut(Seen)) {
     for stripe in 0..heap.store.stripes() {
         with_slabs(heap, stripe, |slabs| {
             for (number, slab) in slabs.iter() {
                 let class = usize::from(slab.class);
                 let free = heap.store.shared.classes.geometry(class).cells - slab.used;
-                let seen = Seen { stripe, number, class, page: slab.page, used: slab.used, free };
-                if wanted(&seen) {
-                    found.push(seen);
-                }
+                look(Seen { stripe, number, class, page: slab.page, used: slab.used, free });
             }
         });
     }
-    found
 }
 
 /// Moves the blocks of a closed slab into open slabs of its class.
@@ -176,8 +187,9 @@ fn begin_raise(heap: &Inner, from: &Seen) -> Begun {
             central.release(&shared.memory, run);
             return Begun::Held(held);
         }
+        let Shared { memory, pages, classes } = shared;
         slabs.close(from.number, Mode::Emptying);
-        let number = slabs.add_page(&shared.memory, &shared.pages, from.class, run, Mode::Filling);
+        let number = slabs.add_page(memory, pages, classes, from.class, run, Mode::Filling);
         Begun::Raise(Raise { from: *from, to: Seen { number, page: run.start, ..*from } })
     });
     begun.unwrap_or(Begun::NoPage)

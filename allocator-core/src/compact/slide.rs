@@ -150,26 +150,25 @@ pub(super) fn sink(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
     }
 }
 
-/// The blocks above the lowest slab, and where that slab begins. O(chunks).
+/// The blocks above the lowest slab, and where that slab begins. O(pages, and chunks above).
 fn above_lowest_slab(heap: &Inner) -> Option<(Vec<Victim>, u32)> {
     let memory = heap.store.memory();
     let central = heap.store.central();
-    let (mut at, hi) = central.bounds();
-    let (mut victims, mut lowest) = (Vec::new(), None);
+    let (lo, hi) = central.bounds();
+    let lowest = heap.store.shared.pages.first_held(lo, hi)?;
+    let (mut at, mut victims) = (lowest, Vec::new());
     while at < hi {
         if let Some(run) = central.space.run_at(memory, at) {
             at = run.end();
             continue;
         }
         let (chunk, kind) = chunk::at(memory, at).expect("chunks and free runs tile the centre");
-        match (kind, lowest) {
-            (Kind::Block, Some(_)) => victims.extend(victim(heap, chunk)),
-            (Kind::Block, None) => {}
-            (Kind::Slab | Kind::Segment, _) => lowest = lowest.or(Some(at)),
+        if kind == Kind::Block {
+            victims.extend(victim(heap, chunk));
         }
         at = chunk.end();
     }
-    Some((victims, lowest?))
+    Some((victims, lowest))
 }
 
 /// The block of a chunk. The caller holds the lock of the centre.

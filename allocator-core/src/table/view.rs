@@ -244,8 +244,11 @@ impl<'t> TableGuard<'t> {
     #[inline(always)]
     pub fn locate<T: ?Sized>(&self, handle: Handle<T>) -> Option<NonNull<u8>> {
         let seen = self.table.load(self.view, handle.index())?;
-        let offset =
-            if slot::is_live_for(seen, handle) { seen as u32 } else { self.table.resolve(handle, seen)? };
+        let offset = if slot::is_live_for(seen, handle) {
+            seen as u32
+        } else {
+            self.table.resolve(handle, seen)?
+        };
         #[cfg(loom)]
         {
             let borrow = self.table.heap.inner().store.memory().track_borrow(offset);
