@@ -254,8 +254,9 @@ fn unmark_against_remove() {
     explore(Some(4), ["moved"], |[did_move]| {
         let heap = heap();
         let objects = numbers(&heap);
-        let first = behind_a_hole(&objects, 1, 7);
-        let second = objects.insert(8);
+        let [hole, first, second] = [1, 7, 8].map(|value| objects.insert(value));
+        assert!(objects.retire(hole));
+        assert_eq!(objects.table().reclaim(), 1);
         let remover = thread::spawn({
             let objects = Arc::clone(&objects);
             move || assert!(objects.retire(second), "nobody else removes it")

@@ -143,7 +143,10 @@ fn replacements_against_readers_and_moves() {
     thread::scope(|scope| {
         scope.spawn(|| {
             for version in 2..ROUNDS as u64 + 2 {
-                assert!(objects.replace(handle, [version; 4]));
+                while !objects.replace(handle, [version; 4]) {
+                    // Old versions that the reader keeps fill the heap.
+                    thread::yield_now();
+                }
             }
         });
         scope.spawn(|| {

@@ -88,15 +88,25 @@ impl<T> Objects<T> {
         Some(unsafe { reserved.publish() })
     }
 
-    /// Puts `object` in the place of the old one; false when somebody else replaced or removed that.
+    /// Puts `object` in the place of the old one; false when somebody else replaced or removed that, or the
+    /// heap has no room.
+    ///
+    /// It is written inside the section, so the fence of entering does not order it before what follows.
     pub(crate) fn replace(&self, handle: Handle<T>, object: T) -> bool {
-        let new = self.table.reserve_replacement(handle).expect("the heap has room");
+        let guard = self.table.enter();
+        let Ok(new) = self.table.reserve_replacement(handle) else { return false };
+        let Some(old) = guard.locate(handle) else { return false };
         // SAFETY: room for a `T`, ours alone.
         unsafe { new.as_ptr().cast::<T>().write(object) };
-        let guard = self.table.enter();
-        let Some(old) = guard.locate(handle) else { return false };
         // SAFETY: located by this guard; the replacement was made for the handle, and written.
-        unsafe { guard.swing(handle, old, new) }.is_ok()
+        match unsafe { guard.swing(handle, old, new) } {
+            Ok(()) => true,
+            Err(new) => {
+                // SAFETY: still ours alone, and holds a `T`.
+                unsafe { new.as_ptr().cast::<T>().drop_in_place() };
+                false
+            }
+        }
     }
 
     /// Pins the object.
