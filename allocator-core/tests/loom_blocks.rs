@@ -10,7 +10,7 @@ mod objects;
 
 use allocator_core::{AccessError, Handle, Heap, ResizeError};
 use loom::thread;
-use modelling::explore;
+use modelling::{UNBOUNDED, explore};
 use objects::{heap, moved};
 use std::alloc::Layout;
 
@@ -51,7 +51,7 @@ fn write_against_move() {
 #[test]
 fn write_against_read() {
     let paths = ["read the old bytes", "read the new bytes", "busy"];
-    explore(Some(4), paths, |[old, new, busy]| {
+    explore(Some(5), paths, |[old, new, busy]| {
         let heap = heap();
         let block = heap.allocate_bytes(&SEVENS).unwrap();
         let writer = thread::spawn({
@@ -77,7 +77,7 @@ fn write_against_read() {
 /// Two writers, one after the other.
 #[test]
 fn write_against_write() {
-    explore(Some(4), ["ours was last", "theirs was last"], |[ours, theirs]| {
+    explore(Some(5), ["ours was last", "theirs was last"], |[ours, theirs]| {
         let heap = heap();
         let block = heap.allocate_bytes(&[0; 1]).unwrap();
         let writer = thread::spawn({
@@ -115,7 +115,7 @@ fn first_read_against_first_read() {
 #[test]
 fn resize_against_read() {
     let paths = ["read the old size", "read the new size", "busy"];
-    explore(Some(4), paths, |[old, new, busy]| {
+    explore(Some(5), paths, |[old, new, busy]| {
         let heap = heap();
         let block = heap.allocate_bytes(&SEVENS).unwrap();
         let _behind = heap.allocate_bytes(&[0; 16]).unwrap();
@@ -148,7 +148,7 @@ fn resize_against_read() {
 #[test]
 fn resize_against_move() {
     let paths = ["moved", "cancelled", "borrowed"];
-    explore(Some(3), paths, |[did_move, cancelled, borrowed]| {
+    explore(Some(4), paths, |[did_move, cancelled, borrowed]| {
         let heap = heap();
         let block = block_behind_a_hole(&heap);
         let resizer = thread::spawn({
@@ -173,7 +173,7 @@ fn resize_against_move() {
 #[test]
 fn deallocate_against_write() {
     let paths = ["written", "stale", "freed at once", "left for later"];
-    explore(Some(4), paths, |[written, stale, at_once, later]| {
+    explore(Some(6), paths, |[written, stale, at_once, later]| {
         let heap = heap();
         let block = heap.allocate_bytes(&SEVENS).unwrap();
         let writer = thread::spawn({
@@ -202,7 +202,7 @@ fn deallocate_against_write() {
 #[test]
 fn deallocate_against_resize() {
     let paths = ["resized", "stale"];
-    explore(Some(3), paths, |[resized, stale]| {
+    explore(UNBOUNDED, paths, |[resized, stale]| {
         let heap = heap();
         let free = heap.stats().free_bytes;
         let block = heap.allocate_bytes(&SEVENS).unwrap();

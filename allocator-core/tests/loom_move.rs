@@ -10,7 +10,7 @@ mod objects;
 
 use allocator_core::{Budget, DefragReport, Heap};
 use loom::thread;
-use modelling::explore;
+use modelling::{UNBOUNDED, explore};
 use objects::{Objects, behind_a_hole, heap, heap_with_slabs, locate, moved};
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn numbers(heap: &Heap) -> Arc<Objects<u64>> {
 #[test]
 fn read_against_move() {
     let paths = ["moved", "cancelled", "read at the old place", "read at the new place"];
-    explore(Some(5), paths, |[did_move, cancelled, old, new]| {
+    explore(Some(6), paths, |[did_move, cancelled, old, new]| {
         let heap = heap();
         let objects = numbers(&heap);
         let handle = behind_a_hole(&objects, 1, 7);
@@ -39,7 +39,7 @@ fn read_against_move() {
         let (value, place) = reader.join().unwrap();
         assert_eq!(value, 7);
         did_move.reached_if(moved(&report));
-        cancelled.reached_if(report.cancelled == 1);
+        cancelled.reached_if(report.cancelled > 0);
         old.reached_if(moved(&report) && Some(place) == home);
         new.reached_if(Some(place) != home);
         assert_eq!(objects.get(handle), Some(7));
@@ -52,7 +52,7 @@ fn read_against_move() {
 fn read_against_move_of_a_slab() {
     /// Four of them fill a slab.
     type Wide = [u64; 28];
-    explore(Some(4), ["moved", "cancelled"], |[did_move, cancelled]| {
+    explore(Some(5), ["moved", "cancelled"], |[did_move, cancelled]| {
         let heap = heap_with_slabs();
         let objects = Arc::new(Objects::<Wide>::new(&heap));
         let full = [1, 2, 3, 4].map(|value| objects.insert([value; 28]));
@@ -68,7 +68,7 @@ fn read_against_move_of_a_slab() {
         let report = heap.defragment();
         assert_eq!(reader.join().unwrap(), [7; 28]);
         did_move.reached_if(moved(&report));
-        cancelled.reached_if(report.cancelled == 1);
+        cancelled.reached_if(report.cancelled > 0);
         assert_eq!(objects.get(handle), Some([7; 28]));
         heap.verify().unwrap();
     });
@@ -90,7 +90,7 @@ fn two_readers_against_move() {
         let report = heap.defragment();
         let places = readers.map(|reader| reader.join().unwrap());
         did_move.reached_if(moved(&report));
-        cancelled.reached_if(report.cancelled == 1);
+        cancelled.reached_if(report.cancelled > 0);
         both.reached_if(places[0] != places[1]);
         assert_eq!(objects.get(handle), Some(7));
     });
@@ -111,7 +111,7 @@ fn reentering_reader() {
         let report = heap.defragment();
         let places = reader.join().unwrap();
         did_move.reached_if(moved(&report));
-        cancelled.reached_if(report.cancelled == 1);
+        cancelled.reached_if(report.cancelled > 0);
         between.reached_if(places[0] != places[1]);
         assert!(places[0].is_some() && places[1].is_some());
     });
@@ -121,7 +121,7 @@ fn reentering_reader() {
 /// period of its own, which waits for the section.
 #[test]
 fn cancel_and_remark() {
-    explore(Some(4), ["moved at the second attempt"], |[second]| {
+    explore(Some(4), ["moved after a mark that was cancelled"], |[second]| {
         let heap = heap();
         let objects = numbers(&heap);
         let handle = behind_a_hole(&objects, 1, 7);
@@ -135,9 +135,10 @@ fn cancel_and_remark() {
                 assert_eq!(*first, 7);
             }
         });
-        let reports = [heap.defragment(), heap.defragment()];
+        // It tries again what a reader has cancelled.
+        let report = heap.defragment();
         reader.join().unwrap();
-        second.reached_if(reports[0].cancelled == 1 && moved(&reports[1]));
+        second.reached_if(report.cancelled > 0 && moved(&report));
         assert_eq!(objects.get(handle), Some(7));
     });
 }
@@ -161,7 +162,7 @@ fn pin_against_move() {
         holder.join().unwrap();
         did_move.reached_if(moved(&report));
         pinned.reached_if(report.blocked_by_pins == 1);
-        cancelled.reached_if(report.cancelled == 1);
+        cancelled.reached_if(report.cancelled > 0);
         assert!(moved(&report) || pinned_or_cancelled(&report));
         assert_eq!(objects.get(handle), Some(7));
         heap.verify().unwrap();
@@ -192,7 +193,7 @@ fn two_heaps_guards() {
         drop(outer);
         reader.join().unwrap();
         did_move.reached_if(moved(&report));
-        cancelled.reached_if(report.cancelled == 1);
+        cancelled.reached_if(report.cancelled > 0);
         assert!(!report.own_guard && report.blocked_by_guards == 0);
         let inner = heap.enter();
         assert!(heap.defragment().own_guard);
@@ -216,7 +217,7 @@ fn replace_against_move() {
         let report = heap.defragment();
         writer.join().unwrap();
         did_move.reached_if(moved(&report));
-        beaten.reached_if(report.cancelled == 1);
+        beaten.reached_if(report.cancelled > 0);
         assert_eq!(objects.get(handle), Some(8));
         heap.verify().unwrap();
         assert_eq!(heap.stats().live_blocks, 1);
@@ -227,7 +228,7 @@ fn replace_against_move() {
 #[test]
 fn move_against_remove() {
     let paths = ["moved first", "the move was beaten"];
-    explore(Some(3), paths, |[did_move, beaten]| {
+    explore(UNBOUNDED, paths, |[did_move, beaten]| {
         let heap = heap();
         let free = heap.stats().free_bytes;
         let objects = numbers(&heap);
@@ -239,7 +240,7 @@ fn move_against_remove() {
         let report = heap.defragment();
         remover.join().unwrap();
         did_move.reached_if(moved(&report));
-        beaten.reached_if(report.cancelled == 1);
+        beaten.reached_if(report.cancelled > 0);
         assert_eq!(objects.get(handle), None);
         objects.table().reclaim();
         heap.verify().unwrap();
@@ -251,7 +252,7 @@ fn move_against_remove() {
 /// A mover whose budget is spent takes its other marks back, but not over a removal.
 #[test]
 fn unmark_against_remove() {
-    explore(Some(4), ["moved"], |[did_move]| {
+    explore(UNBOUNDED, ["moved"], |[did_move]| {
         let heap = heap();
         let objects = numbers(&heap);
         let [hole, first, second] = [1, 7, 8].map(|value| objects.insert(value));
@@ -274,7 +275,7 @@ fn unmark_against_remove() {
 /// An insert goes on while blocks move, into room that the mover does not use.
 #[test]
 fn insert_against_move() {
-    explore(Some(3), ["moved"], |[did_move]| {
+    explore(UNBOUNDED, ["moved"], |[did_move]| {
         let heap = heap();
         let objects = numbers(&heap);
         let handle = behind_a_hole(&objects, 1, 7);
@@ -294,7 +295,7 @@ fn insert_against_move() {
 #[test]
 fn move_against_move() {
     let paths = ["the first moved", "the second moved", "cancelled"];
-    explore(Some(2), paths, |[first, second, cancelled]| {
+    explore(Some(3), paths, |[first, second, cancelled]| {
         let heap = heap();
         let objects = numbers(&heap);
         let handle = behind_a_hole(&objects, 1, 7);
@@ -310,11 +311,11 @@ fn move_against_move() {
         reader.join().unwrap();
         first.reached_if(moved(&reports[0]));
         second.reached_if(moved(&reports[1]));
-        cancelled.reached_if(reports.iter().any(|report| report.cancelled == 1));
+        cancelled.reached_if(reports.iter().any(|report| report.cancelled > 0));
         assert_eq!(objects.get(handle), Some(7));
     });
 }
 
 fn pinned_or_cancelled(report: &DefragReport) -> bool {
-    report.blocked_by_pins == 1 || report.cancelled == 1
+    report.blocked_by_pins == 1 || report.cancelled > 0
 }

@@ -58,7 +58,7 @@ fn read_against_insert() {
 /// Two inserts get different slots and different blocks.
 #[test]
 fn insert_against_insert() {
-    explore(Some(5), ["the other thread's slot was first"], |[first]| {
+    explore(UNBOUNDED, ["the other thread's slot was first"], |[first]| {
         let heap = heap();
         let objects = numbers(&heap);
         let inserter = thread::spawn({
@@ -80,7 +80,7 @@ fn insert_against_insert() {
 #[test]
 fn read_against_remove_and_reuse() {
     let paths = ["read", "stale", "the slot was reused", "the slot was not free yet"];
-    explore(Some(4), paths, |[read, stale, reused, waited]| {
+    explore(Some(6), paths, |[read, stale, reused, waited]| {
         let heap = heap();
         let objects = numbers(&heap);
         let handle = objects.insert(7);
@@ -107,7 +107,7 @@ fn read_against_remove_and_reuse() {
 #[test]
 fn reclaim_against_reader() {
     let paths = ["reclaimed at once", "left for later", "read", "stale"];
-    explore(Some(4), paths, |[at_once, later, read, stale]| {
+    explore(Some(6), paths, |[at_once, later, read, stale]| {
         let heap = heap();
         let objects = Arc::new(Objects::<Counted>::new(&heap));
         let census = Census::default();
@@ -132,7 +132,7 @@ fn reclaim_against_reader() {
 #[test]
 fn read_against_replace() {
     let paths = ["read the old one", "read the new one"];
-    explore(Some(4), paths, |[old, new]| {
+    explore(Some(5), paths, |[old, new]| {
         let heap = heap();
         let objects = Arc::new(Objects::<Counted>::new(&heap));
         let census = Census::default();
@@ -155,7 +155,7 @@ fn read_against_replace() {
 #[test]
 fn replace_against_replace() {
     let paths = ["both", "one was refused"];
-    explore(Some(4), paths, |[both, refused]| {
+    explore(Some(5), paths, |[both, refused]| {
         let heap = heap();
         let objects = numbers(&heap);
         let handle = objects.insert(7);
@@ -179,7 +179,7 @@ fn replace_against_replace() {
 #[test]
 fn retire_against_hold() {
     let paths = ["reclaimed at once", "held", "stale"];
-    explore(Some(4), paths, |[at_once, held, stale]| {
+    explore(Some(6), paths, |[at_once, held, stale]| {
         let heap = heap();
         let objects = Arc::new(Objects::<Counted>::new(&heap));
         let census = Census::default();
@@ -204,7 +204,7 @@ fn retire_against_hold() {
 #[test]
 fn last_pin_after_close() {
     let paths = ["dropped with the table", "dropped with the pin"];
-    explore(Some(4), paths, |[with_table, with_pin]| {
+    explore(Some(6), paths, |[with_table, with_pin]| {
         let heap = heap();
         let objects = Objects::<Counted>::new(&heap);
         let census = Census::default();
@@ -281,7 +281,7 @@ fn take_against_hold() {
 /// A value that is taken while its object moves is read at the place where it is by then.
 #[test]
 fn take_against_move() {
-    explore(Some(3), ["moved first", "taken first"], |[move_first, take_first]| {
+    explore(UNBOUNDED, ["moved first", "taken first"], |[move_first, take_first]| {
         let heap = heap();
         let objects = Arc::new(Objects::<Counted>::new(&heap));
         let census = Census::default();
@@ -304,7 +304,7 @@ fn take_against_move() {
 /// Of a take and a removal at a time exactly one gets the value.
 #[test]
 fn take_against_remove() {
-    explore(Some(4), ["taken", "removed"], |[taken, removed]| {
+    explore(UNBOUNDED, ["taken", "removed"], |[taken, removed]| {
         let heap = heap();
         let objects = Arc::new(Objects::<Counted>::new(&heap));
         let census = Census::default();

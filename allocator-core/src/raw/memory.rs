@@ -370,6 +370,8 @@ mod shadow {
             unsafe { &*word }
         }
 
+        // The model's threads are coroutines of one thread; a model never runs on two.
+        #[expect(clippy::arc_with_non_send_sync)]
         fn cell(&self, place: Place) -> Arc<UnsafeCell<()>> {
             let mut cells = self.cells.lock().expect("no panic under this lock");
             cells.entry(place).or_insert_with(|| Arc::new(UnsafeCell::new(()))).clone()
