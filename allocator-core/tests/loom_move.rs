@@ -272,25 +272,6 @@ fn unmark_against_remove() {
     });
 }
 
-/// An insert goes on while blocks move, into room that the mover does not use.
-#[test]
-fn insert_against_move() {
-    explore(UNBOUNDED, ["moved"], |[did_move]| {
-        let heap = heap();
-        let objects = numbers(&heap);
-        let handle = behind_a_hole(&objects, 1, 7);
-        let inserter = thread::spawn({
-            let objects = Arc::clone(&objects);
-            move || objects.insert(8)
-        });
-        let report = heap.defragment();
-        let new = inserter.join().unwrap();
-        did_move.reached_if(moved(&report));
-        assert_eq!((objects.get(handle), objects.get(new)), (Some(7), Some(8)));
-        heap.verify().unwrap();
-    });
-}
-
 /// Two defragmentations at a time: one waits, so that nobody takes the other's mark for its own.
 #[test]
 fn move_against_move() {

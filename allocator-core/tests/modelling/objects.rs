@@ -22,6 +22,12 @@ pub(crate) fn heap_with_slabs() -> Heap {
     builder().capacity(4 << 10).page_size(1 << 10).build().expect("the settings are in range")
 }
 
+/// The same with two stripes, which only a model lets so small a heap have.
+pub(crate) fn heap_of_two_stripes() -> Heap {
+    let builder = builder().capacity(4 << 10).page_size(1 << 10).stripes(2);
+    builder.build().expect("the settings are in range")
+}
+
 fn builder() -> HeapBuilder {
     // A model has no clock: nobody loses patience.
     Heap::builder().stripes(1).patience(Duration::from_secs(3600))
