@@ -123,7 +123,7 @@ impl Slabs {
     }
 
     /// Takes a cell of any class that holds `granules` aligned to `align`, however much is wasted: for a
-    /// heap that has nothing else left. O(classes).
+    /// heap that has nothing else left. O(slabs).
     pub(crate) fn allocate_anywhere(
         &mut self,
         memory: &Memory,
@@ -132,10 +132,23 @@ impl Slabs {
         align: u32,
         owner: Owner,
     ) -> Option<u32> {
-        let holds = |geometry: &Geometry| geometry.cell >= granules && geometry.align >= align;
-        (0..CLASSES)
-            .filter(|class| holds(classes.geometry(*class)))
-            .find_map(|class| self.allocate(memory, classes, class, owner))
+        let holds = |class: usize| {
+            let geometry = classes.geometry(class);
+            geometry.cell >= granules && geometry.align >= align
+        };
+        let open = (0..CLASSES)
+            .filter(|class| holds(*class))
+            .find_map(|class| self.allocate(memory, classes, class, owner));
+        open.or_else(|| {
+            // A mover has these to itself, but it can do with less.
+            let closed = |slab: &Slab| slab.mode != Mode::Open && holds(usize::from(slab.class));
+            let (number, geometry) =
+                self.iter().filter(|(_, slab)| closed(slab)).find_map(|(number, slab)| {
+                    let geometry = classes.geometry(usize::from(slab.class));
+                    (slab.used < geometry.cells).then_some((number, *geometry))
+                })?;
+            Some(self.take_cell(memory, &geometry, number, owner))
+        })
     }
 
     /// Takes a cell of the slab `number`, which has a free one.

@@ -112,10 +112,12 @@ impl Marked {
             }
             LockOutcome::Locked => {
                 // Only now: holds are taken inside sections, and those that saw the block live are over.
-                let locked =
-                    Locked { marked: self, bytes: self.slots.bytes_of(self.victim.owner.slot) };
-                if block::is_held(heap.store.header(self.victim.offset)) {
-                    pass.note_pinned(self.victim.owner, locked.bytes);
+                let held = block::is_held(heap.store.header(self.victim.offset));
+                // Only now: who holds a raw block may resize it, and lets go of it after that.
+                let bytes = self.slots.bytes_of(self.victim.owner.slot);
+                let locked = Locked { marked: self, bytes };
+                if held {
+                    pass.note_pinned(self.victim.owner, bytes);
                     locked.publish(self.victim.offset);
                     return None;
                 }
