@@ -335,8 +335,9 @@ fn guards_of_two_heaps_are_independent() {
 #[test]
 fn a_buffer_of_the_callers_is_used_and_given_back() {
     static mut BYTES: [u8; 1200] = [0xff; 1200];
+    let place = &raw mut BYTES;
     // SAFETY: the only reference to it, and this runs once.
-    let bytes: &'static mut [u8] = unsafe { &mut *(&raw mut BYTES) };
+    let bytes: &'static mut [u8] = unsafe { &mut *place };
     let buffers: [Buffer; 3] =
         [vec![0xff; 1301].into(), vec![0xff; 1100].into_boxed_slice().into(), bytes.into()];
     for buffer in buffers {
