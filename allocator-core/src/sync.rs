@@ -5,7 +5,7 @@
 //! atomic that nothing else writes, which adds scheduling points but no happens-before edge:
 //! * after a thread loads an atomic, loom does not explore what others do between that load and the
 //!   thread's next read-modify-write of it; so every access of an atomic that is loaded and then swapped
-//!   first touches a [`Shadowed`] one;
+//!   first touches a `Shadowed` one;
 //! * loom's fences are no scheduling points; so each fence first touches one global atomic.
 
 #[cfg(not(loom))]
