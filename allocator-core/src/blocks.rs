@@ -37,7 +37,7 @@ impl Size {
         Self(self.0 | 1 << (SIZE_BITS + ALIGN_BITS))
     }
 
-    fn are_zeroes_due(self) -> bool {
+    pub(crate) fn are_zeroes_due(self) -> bool {
         self.0 >> (SIZE_BITS + ALIGN_BITS) & 1 == 1
     }
 
@@ -370,7 +370,9 @@ impl Inner {
         let word = self.raw.word_at(handle.index()).expect("the handle was found before");
         grown(new);
         if !slot::swing(word, handle, held.offset, new) {
-            // Somebody freed the block meanwhile; it is retired with its slot. Its size does not matter.
+            // Somebody freed the block meanwhile. Who found it before may still come to hold it: it must
+            // find the size that the block has. Release: as in `allocate`.
+            self.raw.size_word(handle.index()).store(held.size.0, Ordering::Release);
             self.store.free(new);
             return Err(AccessError::Stale.into());
         }

@@ -18,6 +18,8 @@ const STRIPES_MAX: usize = 64;
 /// Smallest and largest page, in bytes.
 const PAGE_MIN: usize = 1 << 10;
 const PAGE_MAX: usize = 1 << 20;
+/// Longest patience.
+const PATIENCE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// A heap is divided into at least this many pages, unless they get too small.
 const PAGES_MIN: usize = 512;
 
@@ -125,9 +127,9 @@ impl HeapBuilder {
     }
 
     /// How long a call waits at most for guards of other threads before it reports them: 1 s by default. A
-    /// guard that was forgotten costs this much, never more.
+    /// guard that was forgotten costs this much, never more. At most a day.
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+        self.patience = patience.min(PATIENCE_MAX);
         self
     }
 

@@ -34,7 +34,8 @@ pub(crate) struct Record {
     /// Odd while its thread is inside a section; grows by one at each enter and leave.
     pub(crate) active: OwnedU64,
     /// Open guards of the thread. Only the owning thread touches it.
-    nesting: Cell<u32>,
+    // 64 bits: however many guards are forgotten, it does not wrap.
+    nesting: Cell<u64>,
     /// The record serves one guard of a thread whose thread-locals are gone; only the owner touches it.
     temporary: Cell<bool>,
     /// Whether entering issues a full fence.

@@ -12,7 +12,11 @@ use crate::sync::Arc;
 use crate::table::{Effort, Registry, Slots, SlotsConfig, TakenSlot};
 use core::alloc::Layout;
 use core::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long an allocation that would be refused waits for retired blocks: for sections that are about to
+/// end, not for guards that stay open.
+const RETIRED_WAIT: Duration = Duration::from_millis(if cfg!(loom) { 0 } else { 5 });
 
 /// Largest alignment of a block, in bytes.
 pub(crate) const ALIGN_MAX: usize = 4096;
@@ -218,10 +222,19 @@ impl Inner {
         if let Some(offset) = self.store.allocate(request, owner) {
             return Ok(offset);
         }
-        slots.reclaim(self, Effort::All);
-        self.reclaim_plain();
-        if let Some(offset) = self.store.allocate(request, owner) {
-            return Ok(offset);
+        let deadline = Instant::now() + RETIRED_WAIT.min(self.patience);
+        loop {
+            slots.reclaim(self, Effort::All);
+            self.reclaim_plain();
+            if let Some(offset) = self.store.allocate(request, owner) {
+                return Ok(offset);
+            }
+            // What is left waits for sections of other threads, or another thread reclaims it right now.
+            let waiting = slots.is_waiting() || self.plain_waiting();
+            if !waiting || self.readers.own_open().is_some() || Instant::now() >= deadline {
+                break;
+            }
+            std::thread::yield_now();
         }
         self.store.drain();
         let allocate = || self.store.allocate(request, owner);
@@ -250,10 +263,9 @@ impl Inner {
         plain.map(|table| table.reclaim(self, Effort::All)).sum()
     }
 
-    /// Whether blocks are retired that any thread may reclaim.
-    pub(crate) fn pending_plain(&self) -> bool {
-        let pending = |table: &Arc<Slots>| table.is_plain() && table.pending().0 > 0;
-        self.tables.all().iter().any(pending)
+    /// Whether blocks wait for a grace period that any thread may reclaim after it.
+    pub(crate) fn plain_waiting(&self) -> bool {
+        self.tables.all().iter().any(|table| table.is_plain() && table.is_waiting())
     }
 
     /// The error of a refusal, with the numbers of this moment.

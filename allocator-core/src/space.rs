@@ -186,6 +186,10 @@ impl Space {
         let mut at = lo;
         while let Some(run) = self.next_run(memory, at, hi) {
             runs.push(run);
+            if run.len == 0 || run.len > hi - run.start {
+                // Overwritten; `check` says so.
+                break;
+            }
             at = run.end();
         }
         runs
@@ -197,7 +201,7 @@ impl Space {
         let mut free = 0;
         let mut end = 0;
         for run in &runs {
-            if run.len == 0 || run.start < end || run.end() > hi {
+            if run.len == 0 || run.start < end || run.len > hi - run.start {
                 return Err(format!("free run {run:?} overlaps its neighbour or the edge"));
             }
             if run.start == end && end != 0 {

@@ -164,10 +164,16 @@ impl Store {
     /// Runs `f` while the lock is held under which a block at `offset` would be freed; for callers who do
     /// not know that a block is still there, and find out in `f`.
     pub(crate) fn with_lock_of<R>(&self, offset: u32, f: impl Fn() -> R) -> R {
-        self.with_block(offset, |_, stripe| {
-            let _central = stripe.is_none().then(|| self.central.lock());
-            f()
-        })
+        loop {
+            let done = self.with_block(offset, |label, stripe| {
+                let _central = stripe.is_none().then(|| self.central.lock());
+                // The page may have gone to a stripe before we had the centre's lock.
+                (self.shared.pages.label(offset) == label).then(&f)
+            });
+            if let Some(result) = done {
+                return result;
+            }
+        }
     }
 
     /// Makes the block at `offset`, which the caller owns alone, fit `request` without moving it; false

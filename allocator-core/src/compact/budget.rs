@@ -166,7 +166,7 @@ impl Pass {
 
     /// Whether the pass did enough for the clock to count.
     fn has_got_on(&self) -> bool {
-        self.attempts() >= MOVES_MIN
+        self.attempts() + self.report.blocked_by_pins >= MOVES_MIN
             || self.report.moved_bytes >= BYTES_MIN
             || self.budget.time == Some(Duration::ZERO)
     }

@@ -59,7 +59,7 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
 /// Reclaims retired blocks, which cannot be moved, waiting for their grace periods as far as the pass may.
 fn reclaim(heap: &Inner, pass: &Pass) {
     heap.reclaim_plain();
-    if !pass.report.own_guard && heap.pending_plain() {
+    if !pass.report.own_guard && heap.plain_waiting() {
         // Over at the latest when the grace periods of the retired blocks are, unless guards stay open.
         Grace::start(&heap.readers).wait(Some(pass.patience()));
         heap.reclaim_plain();

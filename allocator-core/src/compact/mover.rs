@@ -143,9 +143,13 @@ impl Locked<'_> {
 
     /// Copies the bytes to the place at `to`, which may overlap the old one.
     pub(super) fn copy(&self, heap: &Inner, to: u32) {
+        let slots = &self.marked.slots;
+        // Zeroes that nobody wrote yet are due at the new place too.
+        let written = slots.is_written(self.marked.victim.owner.slot);
+        let bytes = if written { self.bytes } else { 0 };
         // SAFETY: the old place is locked, and no guard or hold that could see it is left; the new place
         // belongs to the caller.
-        unsafe { heap.store.memory().copy(self.marked.victim.offset, to, self.bytes) };
+        unsafe { heap.store.memory().copy(self.marked.victim.offset, to, bytes) };
     }
 }
 

@@ -67,6 +67,12 @@ mod system {
         unsafe { libc::madvise(ptr.cast(), bytes, libc::MADV_DONTNEED) == 0 }
     }
 
+    /// Bytes of the system's pages.
+    pub(super) fn page_size() -> usize {
+        // SAFETY: a question without side effects.
+        usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(0)
+    }
+
     /// Asks for huge pages; a system without them ignores it.
     pub(crate) fn prefer_huge_pages(mapping: &Mapping) {
         #[cfg(target_os = "linux")]
@@ -80,6 +86,9 @@ mod system {
     /// Bytes of the first `bytes` of the mapping that are resident, where the system tells.
     pub(crate) fn resident(mapping: &Mapping, bytes: usize) -> Option<usize> {
         const CHUNK: usize = 1 << 26;
+        if page_size() != OS_PAGE {
+            return None;
+        }
         let mut pages = vec![0_u8; CHUNK.min(bytes.next_multiple_of(OS_PAGE)) / OS_PAGE];
         let mut resident = 0;
         let mut at = 0;
@@ -135,6 +144,10 @@ mod system {
         false
     }
 
+    pub(super) fn page_size() -> usize {
+        OS_PAGE
+    }
+
     pub(crate) fn prefer_huge_pages(_mapping: &Mapping) {}
 
     pub(crate) fn resident(_mapping: &Mapping, _bytes: usize) -> Option<usize> {
@@ -142,11 +155,13 @@ mod system {
     }
 }
 
+use system::page_size;
 pub(crate) use system::{prefer_huge_pages, release, resident};
 
-/// Whether [`release`] can give pages of a mapping back.
-pub(crate) const fn can_release() -> bool {
-    SYSTEM
+/// Whether [`release`] can give pages of a mapping back: where the system's pages are ours. A system with
+/// larger pages would round a range up, over bytes that are needed.
+pub(crate) fn can_release() -> bool {
+    SYSTEM && page_size() == OS_PAGE
 }
 
 /// The expensive half of an asymmetric fence (`membarrier(2)`, private expedited).

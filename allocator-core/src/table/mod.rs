@@ -170,6 +170,14 @@ impl Slots {
         }
     }
 
+    /// Whether the block of a slot holds bytes; a raw block may owe its first zeroes.
+    pub(crate) fn is_written(&self, slot: u32) -> bool {
+        // Acquire: as in `bytes_of`.
+        let due =
+            |sizes: &WordArray| Size::of(sizes.get(slot).load(Ordering::Acquire)).are_zeroes_due();
+        !self.sizes.as_ref().is_some_and(due)
+    }
+
     /// Alignment of the block of a slot, in granules.
     pub(crate) fn align_of(&self, slot: u32) -> u32 {
         match (&self.sizes, &self.request) {

@@ -144,16 +144,34 @@ impl Slots {
     fn reclaim_shard(&self, heap: &Inner, home: &Retirement, effort: Effort) -> usize {
         let Some(_busy) = Busy::claim(&home.busy) else { return 0 };
         let mut freed = 0;
+        // One batch a call, as others may retire as fast as we reclaim; except that a chain of objects that
+        // retire each other as they are dropped is followed to its end.
+        let follow = effort == Effort::All && !self.is_plain();
+        home.close_batch(heap, effort);
+        // SeqCst: with the fence in `close`, either the table's end finds the batch, or we see the end.
+        fence(Ordering::SeqCst);
+        if self.is_closed() {
+            // Nobody reads through the table any more, and nobody else would look here again.
+            return self.settle_all(heap, Ready { home, objects: home.drain() });
+        }
         loop {
-            home.close_batch(heap, effort);
-            let mut ready = Ready { home, objects: home.past_grace() };
+            let ready = Ready { home, objects: home.past_grace() };
             if ready.objects.is_empty() {
                 return freed;
             }
-            while let Some(object) = ready.objects.pop() {
-                freed += usize::from(self.settle(heap, object));
+            freed += self.settle_all(heap, ready);
+            if follow {
+                home.close_batch(heap, effort);
             }
         }
+    }
+
+    fn settle_all(&self, heap: &Inner, mut ready: Ready<'_>) -> usize {
+        let mut freed = 0;
+        while let Some(object) = ready.objects.pop() {
+            freed += usize::from(self.settle(heap, object));
+        }
+        freed
     }
 
     /// Frees a retired object that only pins can still see; false where one does.
@@ -243,6 +261,17 @@ impl Slots {
             parts.extend(lists.batches.iter().map(|batch| sum(&batch.objects)));
         }
         parts.into_iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+    }
+
+    /// Whether retired objects wait for grace periods, or are being reclaimed by another thread; those that
+    /// are only pinned do not count.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.shards.iter().any(|shard| {
+            // Relaxed: a hint.
+            let busy = shard.retirement.busy.load(Ordering::Relaxed);
+            let lists = shard.retirement.lists.lock();
+            busy || !(lists.open.is_empty() && lists.ready.is_empty() && lists.batches.is_empty())
+        })
     }
 
     /// Whether objects may be dropped by any thread: they have no `Drop`.
@@ -352,10 +381,8 @@ impl Closing<'_> {
             }
         }
         for shard in &self.slots.shards {
-            let mut ready = Ready { home: &shard.retirement, objects: shard.retirement.drain() };
-            while let Some(object) = ready.objects.pop() {
-                self.slots.settle(self.heap, object);
-            }
+            let home = &shard.retirement;
+            self.slots.settle_all(self.heap, Ready { home, objects: home.drain() });
         }
     }
 }
