@@ -4,6 +4,7 @@
 //! (`block.rs`): shared while it is read, alone while it is written or resized. A held block stays where it is.
 
 use crate::block::{self, Access, HoldOutcome};
+use crate::cache::Pair;
 use crate::error::{AccessError, AllocError, AllocErrorKind, ResizeError, StaleHandle};
 use crate::guard::Guard;
 use crate::handle::Handle;
@@ -12,7 +13,6 @@ use crate::raw::GRANULE;
 use crate::slot;
 use crate::sync::Backoff;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::table::Retired;
 use core::alloc::Layout;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
@@ -76,8 +76,8 @@ impl Heap {
     /// Allocates a block. It reads as zeroes until it is written; the zeroes are written when it is first
     /// accessed.
     ///
-    /// Any size from 0 to the whole heap, alignments up to 4096. One stripe's lock, and one of the slot
-    /// table. O(1) with [`Policy::SizeClass`](crate::Policy::SizeClass); each policy states its cost.
+    /// Any size from 0 to the whole heap, alignments up to 4096. No lock where the thread's cache has a block of
+    /// the size class, else one stripe's and one of the slot table. O(1) with [`Policy::SizeClass`](crate::Policy::SizeClass); each policy states its cost.
     ///
     /// # Errors
     /// No room, no slot, or an alignment above 4096. Retired blocks were reclaimed before that is said, and
@@ -126,7 +126,7 @@ impl Heap {
 
     /// Ends the life of a block. Its memory is free again when no guard and no borrow can see it any more.
     ///
-    /// One compare-and-swap and one lock; each full batch of them starts a grace period. Waits only for a
+    /// One compare-and-swap, no lock; each full batch of them starts a grace period. Waits only for a
     /// copy of this very block.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Heap {
         // The size goes with the slot, which stays ours until it is handed back.
         let bytes = inner.raw.bytes_of(handle.index());
         let offset = slot::unlink(word, handle).ok_or(StaleHandle)?;
-        inner.raw.end(inner, Retired { offset, slot: handle.index(), bytes });
+        inner.raw.retire(inner, Pair::ended(handle, offset), bytes);
         Ok(())
     }
 
@@ -278,14 +278,16 @@ impl Inner {
         let request = self.request(layout).ok_or_else(|| {
             self.refusal(AllocErrorKind::Unsupported, layout.size(), layout.align())
         })?;
-        let slot = self.take_slot(&self.raw)?;
-        let offset = self.place(&self.raw, slot.index, &request, layout)?;
-        let (slot, generation) = slot.keep();
+        let pair = match self.raw.place_cached(&request) {
+            Some(pair) => pair,
+            None => self.raw.place_slowly(self, &request, layout)?,
+        };
+        let Pair { slot, generation, offset } = pair;
         let size = init(self, offset);
         // Release: whoever finds the size by the slot finds it with the block, at the latest through the
         // Release of `publish`. Partner: the Acquire in `bytes_of`.
         self.raw.size_word(slot).store(size.0, Ordering::Release);
-        self.raw.begin(slot, generation, offset);
+        slot::publish(self.raw.words.get(slot), generation, offset);
         Ok(Handle::new(slot, generation))
     }
 
@@ -379,7 +381,7 @@ impl Inner {
         core::mem::forget(release);
         block::bury(held.header);
         let bytes = held.size.bytes();
-        self.raw.retire(self, Retired { offset: held.offset, slot: Retired::NO_SLOT, bytes });
+        self.raw.retire(self, Pair::bare(held.offset), bytes);
         Ok(())
     }
 }

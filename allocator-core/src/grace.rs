@@ -16,6 +16,8 @@ const NAP: Duration = Duration::from_micros(50);
 pub(crate) struct Grace {
     /// The records that were inside a section, and the number each showed then.
     waiting: Vec<(*const Record, u64)>,
+    /// No other thread had a record, so there was no barrier to pay for.
+    alone: bool,
     /// Keeps the records alive.
     readers: Arc<Readers>,
 }
@@ -27,9 +29,10 @@ unsafe impl Sync for Grace {}
 
 impl Grace {
     /// Starts a grace period: everything that this thread wrote before is seen by each reader that the
-    /// period does not wait for (the theorem in `guard.rs`). O(records), and one heavy barrier.
+    /// period does not wait for (the theorem in `guard.rs`). O(records), and a heavy barrier where other
+    /// threads have records.
     pub(crate) fn start(readers: &Arc<Readers>) -> Self {
-        readers.heavy_barrier();
+        let alone = readers.order_readers();
         let waiting = readers
             .iter()
             .filter_map(|record| {
@@ -39,7 +42,12 @@ impl Grace {
                 (active % 2 == 1).then_some((record as *const Record, active))
             })
             .collect();
-        Self { waiting, readers: Arc::clone(readers) }
+        Self { waiting, alone, readers: Arc::clone(readers) }
+    }
+
+    /// Whether no other thread had a record when the period began.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// Whether the period is over. Never waits.

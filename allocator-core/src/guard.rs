@@ -18,18 +18,14 @@
 //! of every reader that did not see their write.
 
 use crate::raw::os::membarrier;
-use crate::sync::atomic::{
-    AtomicBool, AtomicPtr, Ordering, OwnedU64, fence, light_barrier, load_own,
-};
+use crate::sync::atomic::{AtomicBool, Ordering, OwnedU64, fence, light_barrier, load_own};
 use crate::sync::{Arc, local};
-use core::cell::{Cell, RefCell};
+use crate::threads::{self, AllMine, Latest, Mine, Node, PerThread, Roster, Tenure};
+use core::cell::Cell;
 use core::marker::PhantomData;
-use core::ptr;
 
-/// What one thread tells the reclaiming side of one heap. Padded to two cache lines, so that a thread's
-/// stores never take a line that another thread stores to.
+/// What one thread tells the reclaiming side of one heap.
 #[derive(Debug)]
-#[repr(align(128))]
 pub(crate) struct Record {
     /// Odd while its thread is inside a section; grows by one at each enter and leave.
     pub(crate) active: OwnedU64,
@@ -40,85 +36,70 @@ pub(crate) struct Record {
     temporary: Cell<bool>,
     /// Whether entering issues a full fence.
     plain: bool,
-    /// Taken by a thread. A thread that ends leaves its record to the next newcomer.
-    owned: AtomicBool,
-    /// The record that was pushed before this one; never changes once published.
-    next: *const Record,
 }
 
-/// All records of one heap: a list that only grows, so a look at it needs no lock.
+/// All records of one heap.
 #[derive(Debug)]
 pub(crate) struct Readers {
-    /// Never reused, so a thread's cache of a dead heap's records is never mistaken for ours.
     id: u64,
     asymmetric: bool,
-    head: AtomicPtr<Record>,
+    records: Roster<Record>,
     /// The heap is gone; threads may forget their records.
     closed: AtomicBool,
 }
 
-// SAFETY: the records are shared by design: `active`, `owned` are atomics, `next` and `plain` never change after
-// publication, `nesting` and `temporary` are touched by the owning thread only (`owned` is the lock).
+// SAFETY: the records are shared by design: `active` is an atomic, `plain` never changes after publication, `nesting`
+// and `temporary` are touched by the owning thread only (the node's `owned` is the lock).
 unsafe impl Send for Readers {}
 // SAFETY: as above.
 unsafe impl Sync for Readers {}
 
-/// The thread's latest records, by the low bits of the heap's id.
-const CACHED: usize = 4;
-
-type Latest = [Cell<(u64, *const Record)>; CACHED];
-
 local! {
     /// The fast way to the thread's record of a heap. No destructor: usable until the thread is gone.
-    static LATEST: Latest = [const { Cell::new((0, ptr::null())) }; CACHED]
+    static LATEST: Latest<Record> = Latest::new()
 }
 
-#[cfg(not(loom))]
-std::thread_local! {
-    /// All records of the thread; gives them back when the thread ends.
-    static MINE: Mine = const { Mine(RefCell::new(Vec::new())) };
-}
-#[cfg(loom)]
-loom::thread_local! {
-    static MINE: Mine = Mine(RefCell::new(Vec::new()));
-}
+impl PerThread for Readers {
+    type Value = Record;
 
-/// The records that a thread owns, one per heap that it has read.
-struct Mine(RefCell<Vec<(Arc<Readers>, *const Record)>>);
+    fn id(&self) -> u64 {
+        self.id
+    }
 
-impl Drop for Mine {
-    fn drop(&mut self) {
-        for (_readers, record) in self.0.get_mut().drain(..) {
-            // In a model the cache may be gone already; it is never asked again then.
-            let _ = LATEST.try_with(|latest| {
-                for entry in latest.iter().filter(|entry| entry.get().1 == record) {
-                    entry.set((0, ptr::null()));
-                }
-            });
-            // SAFETY: `_readers` keeps the record alive, and this thread owns it.
-            let record = unsafe { &*record };
-            if record.nesting.get() == 0 {
-                record.disown();
-            }
-            // Otherwise a guard was forgotten or lives in another thread-local: the record stays ours
-            // and is never reused, so that section at worst delays reclamation for ever.
+    fn roster(&self) -> &Roster<Record> {
+        &self.records
+    }
+
+    fn make(&self) -> Record {
+        Record {
+            active: OwnedU64::new(0),
+            nesting: Cell::new(0),
+            temporary: Cell::new(false),
+            plain: !self.asymmetric,
         }
+    }
+
+    fn is_closed(&self) -> bool {
+        // Relaxed: a hint. What is kept once too often goes the next time.
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Not where a guard was forgotten or lives in another thread-local: the record stays the thread's and is
+    /// never reused, so that section at worst delays reclamation for ever.
+    fn can_leave(record: &Record) -> bool {
+        record.nesting.get() == 0
+    }
+
+    fn mine(all: &AllMine) -> &Mine<Self> {
+        &all.records
+    }
+
+    fn with_latest<R>(f: impl FnOnce(&Latest<Record>) -> R) -> Option<R> {
+        LATEST.try_with(f).ok()
     }
 }
 
 impl Record {
-    fn disown(&self) {
-        // Release: the next owner must see our last `active` and `nesting`. Partner: the Acquire in `claim`.
-        self.owned.store(false, Ordering::Release);
-    }
-
-    /// Takes the record over; false when somebody owns it.
-    fn claim(&self) -> bool {
-        // Acquire: pairs with the Release in `disown`; weaker, we could continue from an old `active`.
-        // Relaxed on failure: nothing is read then.
-        self.owned.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
-    }
-
     #[inline(always)]
     fn enter(&self) {
         let nesting = self.nesting.get();
@@ -139,8 +120,9 @@ impl Record {
         }
     }
 
+    /// Ends a section; true where the record is to be left to others now.
     #[inline(always)]
-    fn leave(&self) {
+    fn leave(&self) -> bool {
         let nesting = self.nesting.get() - 1;
         self.nesting.set(nesting);
         if nesting == 0 {
@@ -148,11 +130,9 @@ impl Record {
             // Release: the reads of the section come before. Partner: the Acquire in `Grace`. Weaker, a mover
             // could copy while the last read of the section is still under way.
             self.active.store(next, Ordering::Release);
-            if self.temporary.get() {
-                self.temporary.set(false);
-                self.disown();
-            }
+            return self.temporary.replace(false);
         }
+        false
     }
 }
 
@@ -163,17 +143,12 @@ impl Readers {
         static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         // Relaxed: only uniqueness matters.
         let id = NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Self {
-            id,
-            asymmetric,
-            head: AtomicPtr::new(ptr::null_mut()),
-            closed: AtomicBool::new(false),
-        }
+        Self { id, asymmetric, records: Roster::new(), closed: AtomicBool::new(false) }
     }
 
     /// The heap is gone, so nobody enters a section of it again.
     pub(crate) fn close(&self) {
-        // Relaxed: see `find`.
+        // Relaxed: see `is_closed`.
         self.closed.store(true, Ordering::Relaxed);
     }
 
@@ -196,91 +171,45 @@ impl Readers {
         self.id
     }
 
+    /// The heavy barrier where another thread may be inside a section, or may have been when it last looked:
+    /// afterwards the theorem holds for what this thread wrote before. Gives whether there was no other.
+    pub(crate) fn order_readers(&self) -> bool {
+        // The barrier of a plain heap costs less than the question.
+        let alone = self.asymmetric && self.is_alone();
+        if !alone {
+            self.heavy_barrier();
+        }
+        alone
+    }
+
+    /// Whether no other thread has a record; see [`Roster::is_alone`].
+    pub(crate) fn is_alone(&self) -> bool {
+        let own = LATEST.with(|latest| latest.get(self.id)).unwrap_or(core::ptr::null());
+        self.records.is_alone(own)
+    }
+
     /// The record of this thread, if it has one and the thread is inside a section.
-    pub(crate) fn own_open(self: &Arc<Self>) -> Option<*const Record> {
-        let mine = MINE.try_with(|mine| self.mine(&mine.0.borrow())).ok().flatten()?;
+    pub(crate) fn own_open(&self) -> Option<*const Record> {
+        let mine = threads::own(self)?;
         // SAFETY: `self` keeps its records alive, and this one is ours.
-        (unsafe { &*mine }.nesting.get() > 0).then_some(mine)
+        let record = unsafe { &(*mine).value };
+        (record.nesting.get() > 0).then_some(record)
     }
 
-    fn mine(&self, records: &[(Arc<Readers>, *const Record)]) -> Option<*const Record> {
-        records.iter().find(|(readers, _)| readers.id == self.id).map(|(_, record)| *record)
-    }
-
-    /// The slow way to this thread's record: its list, then a record that nobody owns, then a new one.
+    /// The slow way to this thread's record.
     #[cold]
-    fn find(self: &Arc<Self>) -> *const Record {
-        let found = MINE.try_with(|mine| {
-            let mut mine = mine.0.borrow_mut();
-            let record = self.mine(&mine).unwrap_or_else(|| {
-                // Relaxed: a hint. What is kept once too often goes the next time.
-                mine.retain(|(readers, _)| !readers.closed.load(Ordering::Relaxed));
-                let record = self.acquire();
-                mine.push((Arc::clone(self), record));
-                record
-            });
-            LATEST.with(|latest| latest[self.id as usize % CACHED].set((self.id, record)));
-            record
-        });
-        // The thread is being torn down and its list is gone: a record for one guard.
-        found.unwrap_or_else(|_| {
-            let record = self.acquire();
-            // SAFETY: alive by `self`, and ours since `acquire`.
-            unsafe { &*record }.temporary.set(true);
-            record
-        })
-    }
-
-    /// Takes a record that nobody owns, or adds one. O(records).
-    fn acquire(&self) -> *const Record {
-        if let Some(free) = self.iter().find(|record| record.claim()) {
-            return free;
+    fn find(self: &Arc<Self>) -> *const Node<Record> {
+        let (node, tenure) = threads::find(self);
+        if tenure == Tenure::Once {
+            // SAFETY: alive by `self`, and ours since it was found.
+            unsafe { &(*node).value }.temporary.set(true);
         }
-        let record = Box::into_raw(Box::new(Record {
-            active: OwnedU64::new(0),
-            nesting: Cell::new(0),
-            temporary: Cell::new(false),
-            plain: !self.asymmetric,
-            owned: AtomicBool::new(true),
-            next: ptr::null(),
-        }));
-        // Relaxed: a hint for the compare-and-swap.
-        let mut head = self.head.load(Ordering::Relaxed);
-        loop {
-            // SAFETY: not published yet, so nobody else sees the record.
-            unsafe { (*record).next = head };
-            // Release: publishes the record's fields. Partner: the Acquire in `iter`. AcqRel keeps the
-            // older records visible through ours. Relaxed on failure: retried with a new hint.
-            match self.head.compare_exchange(head, record, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return record,
-                Err(now) => head = now,
-            }
-        }
+        node
     }
 
     /// All records, newest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Record> {
-        // Acquire: pairs with the Release in `acquire`. A record that is pushed later belongs to a reader
-        // whose light barrier comes after our heavy one, which therefore sees our writes.
-        let mut at: *const Record = self.head.load(Ordering::Acquire);
-        core::iter::from_fn(move || {
-            // SAFETY: records are freed only when the set is dropped.
-            let record = unsafe { at.as_ref() }?;
-            at = record.next;
-            Some(record)
-        })
-    }
-}
-
-impl Drop for Readers {
-    fn drop(&mut self) {
-        // Relaxed: `&mut self` says that nobody else is here.
-        let mut at = self.head.load(Ordering::Relaxed);
-        while !at.is_null() {
-            // SAFETY: made by `Box::into_raw` in `acquire`, and nobody holds the set any more.
-            let record = unsafe { Box::from_raw(at) };
-            at = record.next.cast_mut();
-        }
+        self.records.iter().map(|node| &node.value)
     }
 }
 
@@ -306,7 +235,7 @@ impl Drop for Readers {
 /// ```
 #[derive(Debug)]
 pub struct Guard<'h> {
-    record: *const Record,
+    node: *const Node<Record>,
     heap: PhantomData<&'h ()>,
 }
 
@@ -321,12 +250,12 @@ impl<'h> Guard<'h> {
     /// does not have their record at hand.
     #[inline(always)]
     pub(crate) fn enter_as(id: u64, readers: impl FnOnce() -> &'h Arc<Readers>) -> Self {
-        let (cached, record) = LATEST.with(|latest| latest[id as usize % CACHED].get());
-        let record = if cached == id { record } else { readers().find() };
+        let cached = LATEST.with(|latest| latest.get(id));
+        let node = cached.unwrap_or_else(|| readers().find());
         // SAFETY: the record is alive, as its readers are, for `'h`; and ours, so no other thread touches its
         // cells.
-        unsafe { &*record }.enter();
-        Self { record, heap: PhantomData }
+        unsafe { &(*node).value }.enter();
+        Self { node, heap: PhantomData }
     }
 }
 
@@ -335,6 +264,9 @@ impl Drop for Guard<'_> {
     fn drop(&mut self) {
         // SAFETY: the heap, borrowed for the life of the guard, keeps the record alive; a guard is not
         // `Send`, so we are on the thread that owns the record.
-        unsafe { &*self.record }.leave();
+        let node = unsafe { &*self.node };
+        if node.value.leave() {
+            node.disown();
+        }
     }
 }

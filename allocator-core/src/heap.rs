@@ -1,6 +1,7 @@
 //! [`Heap`]: one managed buffer with its stripes, tables and counters.
 
 use crate::builder::HeapBuilder;
+use crate::cache::Limits;
 use crate::compact::{Budget, DefragReport, MoverLock};
 use crate::error::{AllocError, AllocErrorKind};
 use crate::guard::{Guard, Readers};
@@ -9,7 +10,7 @@ use crate::raw::Memory;
 use crate::store::Store;
 use crate::stripe::Request;
 use crate::sync::Arc;
-use crate::table::{Effort, Registry, Slots, SlotsConfig, TakenSlot};
+use crate::table::{DropFn, Effort, Registry, Slots, SlotsConfig};
 use core::alloc::Layout;
 use core::fmt;
 use std::time::{Duration, Instant};
@@ -45,8 +46,8 @@ pub struct Heap {
     inner: Arc<Inner>,
 }
 
-/// The parts of a heap. Lock order: `mover`, then one stripe, then the centre; the locks of tables are
-/// taken alone. No lock is held while user code runs.
+/// The parts of a heap. Lock order: `mover`, then a thread's cache, then those of tables and the registry, then
+/// one stripe, then the centre. No lock is held while user code runs.
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) readers: Arc<Readers>,
@@ -59,8 +60,10 @@ pub(crate) struct Inner {
     pub(crate) policy: Policy,
     pub(crate) patience: Duration,
     compact_when_full: bool,
-    /// Shards of each table.
-    pub(crate) shards: usize,
+    /// Bytes of blocks that a thread keeps of each pool.
+    thread_cache: usize,
+    /// Slots of each table that threads may have in hand.
+    spare_slots: u32,
 }
 
 /// Settings that the builder has checked.
@@ -68,7 +71,8 @@ pub(crate) struct Inner {
 pub(crate) struct Settings {
     pub(crate) capacity: usize,
     pub(crate) store_stripes: usize,
-    pub(crate) shards: usize,
+    pub(crate) spare_slots: u32,
+    pub(crate) thread_cache: usize,
     pub(crate) page_shift: u32,
     pub(crate) policy: Policy,
     pub(crate) asymmetric: bool,
@@ -96,8 +100,9 @@ impl Heap {
             Store::new(memory, settings.policy, settings.store_stripes, settings.page_shift);
         let tables = Registry::new();
         let config = SlotsConfig {
-            limit: slots_max(&store, 1, settings.shards),
-            shards: settings.shards,
+            limit: slots_max(&store, 1, settings.spare_slots),
+            caching: limits(&store, settings.thread_cache, None),
+            plain: !settings.asymmetric,
             request: None,
             bytes: 0,
             drop: None,
@@ -113,7 +118,8 @@ impl Heap {
             policy: settings.policy,
             patience: settings.patience,
             compact_when_full: settings.compact_when_full,
-            shards: settings.shards,
+            thread_cache: settings.thread_cache,
+            spare_slots: settings.spare_slots,
         };
         Some(Self { inner: Arc::new(inner) })
     }
@@ -166,15 +172,19 @@ impl Heap {
     }
 
     /// Reclaims retired blocks whose grace period is over, of raw blocks and of pools whose objects have no
-    /// `Drop` (the others are reclaimed by their own pool); gives their number. Never waits for readers.
+    /// `Drop` (the others are reclaimed by their own pool); gives their number. Also gives back what threads keep
+    /// for their next inserts. Never waits for readers.
     pub fn flush(&self) -> usize {
-        self.inner.reclaim_plain()
+        let reclaimed = self.inner.reclaim_plain();
+        self.inner.empty_caches();
+        reclaimed
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         self.readers.close();
+        self.raw.close_caches();
     }
 }
 
@@ -187,29 +197,25 @@ impl Inner {
         self.store.request(layout)
     }
 
-    /// Slots that a table of blocks of `granules` can need.
-    pub(crate) fn slots_max(&self, granules: u32) -> u32 {
-        slots_max(&self.store, granules, self.shards)
+    /// What makes up the table of a typed pool.
+    pub(crate) fn table_config(
+        &self,
+        request: Request,
+        bytes: usize,
+        drop: Option<DropFn>,
+    ) -> SlotsConfig {
+        SlotsConfig {
+            limit: slots_max(&self.store, request.granules, self.spare_slots),
+            caching: limits(&self.store, self.thread_cache, Some(&request)),
+            plain: !self.readers.is_asymmetric(),
+            request: Some(request),
+            bytes,
+            drop,
+        }
     }
 
-    /// A number that no table of the process had before.
-    pub(crate) fn next_salt(&self) -> u64 {
-        next_salt()
-    }
-
-    /// Takes a slot; tries harder where the table has none left.
-    pub(crate) fn take_slot<'a>(&self, slots: &'a Slots) -> Result<TakenSlot<'a>, AllocError> {
-        slots
-            .take_slot()
-            .or_else(|| {
-                slots.reclaim(self, Effort::All);
-                slots.take_slot()
-            })
-            .ok_or_else(|| self.refusal(AllocErrorKind::OutOfSlots, 0, 1))
-    }
-
-    /// Finds room for a block of `slot`: at once, or after reclaiming what is retired, then after giving the
-    /// centre what stripes hold without need, then in a cell that is far too large, then (if the heap was
+    /// Finds room for a block of `slot`: at once, or after reclaiming what is retired and what threads keep, then
+    /// after giving the centre what stripes hold without need, then in a cell that is far too large, then (if the heap was
     /// built so) after a defragmentation.
     pub(crate) fn place(
         &self,
@@ -226,6 +232,7 @@ impl Inner {
         loop {
             slots.reclaim(self, Effort::All);
             self.reclaim_plain();
+            self.empty_caches();
             if let Some(offset) = self.store.allocate(request, owner) {
                 return Ok(offset);
             }
@@ -263,6 +270,11 @@ impl Inner {
         plain.map(|table| table.reclaim(self, Effort::All)).sum()
     }
 
+    /// Gives back all that threads keep for their next inserts. O(caches).
+    pub(crate) fn empty_caches(&self) {
+        self.tables.all().iter().for_each(|table| table.empty_caches(self));
+    }
+
     /// Whether blocks wait for a grace period that any thread may reclaim after it.
     pub(crate) fn plain_waiting(&self) -> bool {
         self.tables.all().iter().any(|table| table.is_plain() && table.is_waiting())
@@ -276,7 +288,7 @@ impl Inner {
         align: usize,
     ) -> AllocError {
         let space = crate::stats::space(&self.store);
-        let pending = self.tables.all().iter().map(|table| table.pending().1).sum();
+        let pending = self.tables.all().iter().map(|table| table.pending(&self.readers).1).sum();
         AllocError {
             kind,
             requested,
@@ -288,14 +300,24 @@ impl Inner {
     }
 }
 
-/// Slots for as many blocks of `granules` as the buffer holds, with what shards may keep in hand.
-fn slots_max(store: &Store, granules: u32, shards: usize) -> u32 {
+/// Slots for as many blocks of `granules` as the buffer holds, with what threads may have in hand.
+fn slots_max(store: &Store, granules: u32, spare: u32) -> u32 {
     let (lo, hi) = store.memory().bounds();
-    let spare = (shards * 128) as u32;
     ((hi - lo) / granules.max(1)).saturating_add(spare).min(u32::MAX - 1)
 }
 
-fn next_salt() -> u64 {
+/// What threads keep of a table whose blocks all make the same request, or any. Only cells of slabs are kept.
+fn limits(store: &Store, bytes: usize, request: Option<&Request>) -> Limits {
+    let kept = |class: usize| {
+        let cells = store.has_slabs() && store.shared.classes.geometry(class).cells > 0;
+        cells && request.is_none_or(|request| request.class == Some(class))
+    };
+    // Raw blocks are of all classes.
+    Limits::new(if request.is_some() { bytes } else { bytes / 8 }, kept)
+}
+
+/// A number that no table of the process had before.
+pub(crate) fn next_salt() -> u64 {
     // On `std` even in a model: it orders nothing.
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(1);

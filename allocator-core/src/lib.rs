@@ -58,12 +58,16 @@ mod stats;
 
 mod block;
 #[allow(unsafe_code)]
+mod cache;
+#[allow(unsafe_code)]
 mod grace;
 #[allow(unsafe_code)]
 mod guard;
 mod slot;
 #[allow(unsafe_code)]
 mod table;
+#[allow(unsafe_code)]
+mod threads;
 
 mod bitmap;
 #[allow(unsafe_code)]

@@ -149,7 +149,22 @@ pub(crate) fn resolve<T: ?Sized>(word: &AtomicU64, handle: Handle<T>, seen: u64)
 ///
 /// Gives the offset of the block, which the caller must retire; `None` when the handle is stale. Waits
 /// while the block is being copied.
+#[inline(always)]
 pub(crate) fn unlink<T: ?Sized>(word: &AtomicU64, handle: Handle<T>) -> Option<u32> {
+    // Acquire: as in `change`.
+    let seen = word.load(Ordering::Acquire);
+    if is_live_for(seen, handle) {
+        let ended = Snapshot(seen).after().0;
+        // AcqRel: as in `change`. Relaxed on failure: looked at again.
+        if word.compare_exchange(seen, ended, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            return Some(seen as u32);
+        }
+    }
+    unlink_slowly(word, handle)
+}
+
+#[cold]
+fn unlink_slowly<T: ?Sized>(word: &AtomicU64, handle: Handle<T>) -> Option<u32> {
     change(word, handle, |seen| Some(seen.after()))
 }
 

@@ -40,6 +40,11 @@ pub struct Stats {
     pub pending_blocks: usize,
     /// Bytes of these.
     pub pending_bytes: usize,
+    /// Blocks that threads keep for their next inserts; see
+    /// [`HeapBuilder::thread_cache`](crate::HeapBuilder::thread_cache).
+    pub cached_blocks: usize,
+    /// Bytes of these, counted neither as live nor as free.
+    pub cached_bytes: usize,
     /// Slots without generations left, retired for good.
     pub retired_slots: usize,
     /// Typed pools of the heap.
@@ -56,7 +61,7 @@ pub struct Stats {
 pub struct StripeStats {
     /// Pages that the stripe holds.
     pub pages: usize,
-    /// Bytes of blocks in use in them.
+    /// Bytes of blocks in use in them, those that threads keep included.
     pub live_bytes: usize,
     /// Bytes in which the stripe can place blocks.
     pub free_bytes: usize,
@@ -156,18 +161,23 @@ fn stats(inner: &Inner) -> Stats {
     let used = u64::from(hi - lo).saturating_sub(space.held_granules + space.central_free);
     let in_stripes: usize = space.stripes.iter().map(|stripe| stripe.live_bytes).sum();
     let tables = inner.tables.all();
-    let pending = tables.iter().map(|table| table.pending());
+    let pending = tables.iter().map(|table| table.pending(&inner.readers));
     let (pending_blocks, pending_bytes) = pending.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let cached = tables.iter().map(|table| table.cached(&inner.readers));
+    let (cached_blocks, cached_bytes) = cached.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let in_use = used as usize * GRANULE + in_stripes;
     Stats {
         capacity: inner.capacity,
         live_blocks: tables.iter().map(|table| table.live()).sum(),
-        live_bytes: used as usize * GRANULE + in_stripes,
+        live_bytes: in_use.saturating_sub(cached_bytes),
         free_bytes: space.free_bytes,
         largest_free: space.largest_free,
         committed: space.committed,
         resident: inner.store.memory().resident(),
         pending_blocks,
         pending_bytes,
+        cached_blocks,
+        cached_bytes,
         retired_slots: tables.iter().map(|table| table.exhausted()).sum(),
         pools: tables.len() - 1,
         stripes: space.stripes,

@@ -95,6 +95,28 @@ impl Store {
         self.allocate_central(request, owner)
     }
 
+    /// Takes cells of the home stripe for blocks of a class, as many as there are `owners` if they can be had
+    /// without more than one new page; tells `put` of each. One lock for all of them.
+    pub(crate) fn allocate_cells(
+        &self,
+        request: &Request,
+        owners: impl Iterator<Item = Owner>,
+        mut put: impl FnMut(Owner, u32),
+    ) {
+        let Some(count) = NonZeroUsize::new(self.stripes.len()) else { return };
+        let mut stripe = self.stripes[home(count)].lock();
+        let mut may_add_page = true;
+        for owner in owners {
+            let offset = stripe.allocate(&self.shared, request, owner).or_else(|| {
+                let add = core::mem::take(&mut may_add_page)
+                    && stripe.add_page(&self.shared, &mut self.central.lock(), request);
+                add.then(|| stripe.allocate(&self.shared, request, owner)).flatten()
+            });
+            let Some(offset) = offset else { return };
+            put(owner, offset);
+        }
+    }
+
     /// Finds room in the centre, for a block with a chunk of its own.
     pub(crate) fn allocate_central(&self, request: &Request, owner: Owner) -> Option<u32> {
         let mut central = self.central.lock();
@@ -112,20 +134,38 @@ impl Store {
     /// Frees the block at `offset`, which nobody can see any more. One stripe's lock or the centre's; both
     /// where a page becomes empty.
     pub(crate) fn free(&self, offset: u32) {
-        // The block's bytes are given up: whoever gets them next writes.
-        self.memory().track_write(offset);
-        self.with_block(offset, |label, stripe| match stripe {
-            Some(stripe) => {
-                let page = stripe.free(&self.shared, label, offset);
-                if let Some(page) = page {
-                    self.central.lock().release(self.memory(), page);
+        self.free_all(core::iter::once(offset));
+    }
+
+    /// Frees blocks that nobody can see any more; each lock once for blocks in a row that are under it.
+    pub(crate) fn free_all(&self, offsets: impl Iterator<Item = u32>) {
+        let mut held: Option<(usize, MutexGuard<'_, Stripe>)> = None;
+        for offset in offsets {
+            // The block's bytes are given up: whoever gets them next writes.
+            self.memory().track_write(offset);
+            loop {
+                let label = self.shared.pages.label(offset);
+                // A block of the centre keeps its page in the centre while it is there.
+                let Some(number) = label.stripe() else {
+                    let mut central = self.central.lock();
+                    central.release(self.memory(), chunk::of_block(self.memory(), offset));
+                    break;
+                };
+                if held.as_ref().is_none_or(|(there, _)| *there != number) {
+                    // Before the next one is taken: no thread holds two stripes.
+                    drop(held.take());
+                    held = Some((number, self.stripes[number].lock()));
+                }
+                let Some((_, stripe)) = &mut held else { unreachable!("a stripe is locked") };
+                // As in `with_block`.
+                if self.shared.pages.label(offset) == label {
+                    if let Some(page) = stripe.free(&self.shared, label, offset) {
+                        self.central.lock().release(self.memory(), page);
+                    }
+                    break;
                 }
             }
-            None => {
-                let mut central = self.central.lock();
-                central.release(self.memory(), chunk::of_block(self.memory(), offset));
-            }
-        });
+        }
     }
 
     /// Runs `f` with the label of the page of a block in use, and the stripe that holds the page, locked.
@@ -220,6 +260,11 @@ impl Store {
                 central.release(self.memory(), run);
             }
         }
+    }
+
+    /// Whether stripes hold slabs.
+    pub(crate) fn has_slabs(&self) -> bool {
+        self.stripes.first().is_some_and(|stripe| matches!(*stripe.lock(), Stripe::Slabs(_)))
     }
 
     /// Locks the centre.

@@ -14,7 +14,7 @@ mod imp {
     pub(crate) use std::sync::Arc;
     pub(crate) mod atomic {
         pub(crate) use std::sync::atomic::{
-            AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence,
+            AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
         };
 
         /// An atomic that one thread at a time owns: only the owner stores.
@@ -34,6 +34,22 @@ mod imp {
         }
     }
 
+    /// A cell whose accesses the model checker sees.
+    #[derive(Debug)]
+    pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(std::cell::UnsafeCell::new(value))
+        }
+
+        /// Runs `f` with the address of the value, which `f` may write through as far as it is entitled to.
+        #[inline(always)]
+        pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            f(self.0.get())
+        }
+    }
+
     /// Back-off for a wait that ends soon: spin a little, then yield the processor.
     #[derive(Debug, Default)]
     pub(crate) struct Backoff(u32);
@@ -42,7 +58,7 @@ mod imp {
         /// Waits one step.
         #[inline]
         pub(crate) fn step(&mut self) {
-            self.0 += 1;
+            self.0 = self.0.saturating_add(1);
             if self.0 < 64 { std::hint::spin_loop() } else { std::thread::yield_now() }
         }
     }
@@ -58,10 +74,11 @@ mod imp {
 
 #[cfg(loom)]
 mod imp {
+    pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use std::sync::Arc;
     pub(crate) mod atomic {
         use loom::sync::atomic as model;
-        pub(crate) use loom::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+        pub(crate) use loom::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 
         loom::lazy_static! {
             static ref FENCES: model::AtomicUsize = model::AtomicUsize::new(0);
@@ -143,6 +160,12 @@ mod imp {
         shadowed!([] model::AtomicU64, u64);
         shadowed!([] model::AtomicU32, u32);
         shadowed!([T] model::AtomicPtr<T>, *mut T);
+
+        impl AtomicU32 {
+            pub(crate) fn store(&self, value: u32, order: Ordering) {
+                self.change(|atomic| atomic.store(value, order));
+            }
+        }
 
         impl AtomicU64 {
             pub(crate) fn store(&self, value: u64, order: Ordering) {

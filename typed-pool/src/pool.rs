@@ -79,8 +79,9 @@ impl<T> Pool<T> {
         Ok(Self::new(&heap)?)
     }
 
-    /// Puts a value in. Takes one lock of the pool's slots and one stripe of the heap, both for
-    /// some instructions; O(1) with the default policy.
+    /// Puts a value in, as a rule without a lock: each thread keeps some room for its next inserts.
+    /// Once in up to 512 of them it refills that, under one lock of the pool's slots and one stripe
+    /// of the heap. O(1) with the default policy.
     ///
     /// # Errors
     /// Out of memory or slots, after removed objects that nobody sees any more were reclaimed. The
@@ -101,7 +102,17 @@ impl<T> Pool<T> {
     /// assert!(!pool.contains(handle)); // under another handle
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn insert(&self, value: T) -> Result<Handle<T>, InsertError<T>> {
+        match self.objects.vacant_cached() {
+            Some(vacant) => Ok(vacant.fill(value)),
+            None => self.insert_slowly(value),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn insert_slowly(&self, value: T) -> Result<Handle<T>, InsertError<T>> {
         match self.objects.vacant() {
             Ok(vacant) => Ok(vacant.fill(value)),
             Err(error) => Err(InsertError { value, error }),
@@ -134,7 +145,10 @@ impl<T> Pool<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn insert_with(&self, make: impl FnOnce(Handle<T>) -> T) -> Result<Handle<T>, AllocError> {
-        let vacant = self.objects.vacant()?;
+        let vacant = match self.objects.vacant_cached() {
+            Some(vacant) => vacant,
+            None => self.objects.vacant()?,
+        };
         let value = make(vacant.handle());
         Ok(vacant.fill(value))
     }
@@ -143,9 +157,9 @@ impl<T> Pool<T> {
     /// can see it, at the latest with the pool. False when the handle is stale already; of several
     /// threads that remove the same object exactly one gets true.
     ///
-    /// One compare-and-swap and one lock of the pool's lists; waits for a copy of this very object
-    /// at most. Every 64th removal of a stripe's threads, or after 256 KiB, it pays for a barrier
-    /// and drops what was removed earlier. See [`take`](Self::take) for a value that is wanted
+    /// One compare-and-swap, no lock; waits for a copy of this very object at most. Once in 64 to 512
+    /// removals of a thread, or after 256 KiB, it pays for a barrier where other threads use the
+    /// heap, and drops what was removed earlier. See [`take`](Self::take) for a value that is wanted
     /// back.
     ///
     /// # Panics
@@ -159,11 +173,12 @@ impl<T> Pool<T> {
     /// assert!(!pool.remove(handle)); // no double free
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn remove(&self, handle: Handle<T>) -> bool {
         self.objects.table().retire(handle)
     }
 
-    /// Objects in the pool: exact while nobody inserts or removes. O(stripes of the heap).
+    /// Objects in the pool: exact while nobody inserts or removes. O(threads).
     pub fn len(&self) -> usize {
         self.objects.table().len()
     }

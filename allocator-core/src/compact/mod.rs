@@ -64,4 +64,6 @@ fn reclaim(heap: &Inner, pass: &Pass) {
         Grace::start(&heap.readers).wait(Some(pass.patience()));
         heap.reclaim_plain();
     }
+    // What threads keep would stay in the way.
+    heap.empty_caches();
 }

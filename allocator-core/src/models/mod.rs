@@ -6,6 +6,7 @@
 #[path = "../../tests/modelling/mod.rs"]
 mod modelling;
 
+mod caching;
 mod holding;
 mod moving;
 mod reading;

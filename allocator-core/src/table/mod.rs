@@ -5,33 +5,34 @@
 //!
 //! * this file: the slots, how they are handed out and taken back;
 //! * `view.rs`: [`Table`], the face for typed pools: reserve, publish, locate, retire, hold, swap;
+//! * `recycle.rs`: where pairs of a slot and a block come from and go to: the thread's cache, the store;
 //! * `retire.rs`: retired objects, from their end of life until their block is free;
 //! * `take.rs`: taking a value out.
 
+mod recycle;
 mod retire;
 mod take;
 mod view;
 
-pub(crate) use retire::{Effort, Retired};
+pub(crate) use retire::Effort;
 pub use view::{Hold, Replacement, Reservation, Table, TableGuard, TableSpec};
 
 use crate::block::Owner;
 use crate::blocks::Size;
+use crate::cache::{Caches, Limits, Pair};
+use crate::guard::Readers;
 use crate::handle::{GENERATION_END, Handle};
-use crate::heap::Inner;
 use crate::raw::WordArray;
-use crate::slot::{self, Snapshot};
-use crate::stripe::{Request, home};
-use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicU32, AtomicU64, Ordering};
+use crate::slot::Snapshot;
+use crate::stripe::Request;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, RwLock};
-use core::num::NonZeroUsize;
 use crossbeam_utils::CachePadded;
-use retire::Retirement;
 
 /// "No slot": the end of a list of vacant slots.
 const NONE: u32 = u32::MAX;
 
-/// Slots that a shard takes from the table's end at a time.
+/// Slots that are taken from the table's end at a time.
 const FRESH_BATCH: u32 = if cfg!(any(loom, miri)) { 2 } else { 64 };
 
 /// Drops an object in place.
@@ -42,7 +43,7 @@ pub(crate) type DropFn = unsafe fn(*mut u8);
 pub(crate) struct Slots {
     /// Number of the table in its heap; never 0.
     id: u16,
-    words: WordArray,
+    pub(crate) words: WordArray,
     /// Number of slots there can be.
     limit: u32,
     /// Generation of a slot's first object: a base of the table's own, so that another table's handle is
@@ -50,9 +51,13 @@ pub(crate) struct Slots {
     first_generation: u32,
     /// Slots from here on were never used.
     fresh: AtomicU32,
-    shards: Box<[CachePadded<Shard>]>,
+    vacant: CachePadded<Mutex<Vacant>>,
+    /// What threads keep.
+    caches: Arc<Caches>,
     /// Retired objects that are pinned.
-    held: Mutex<Vec<Retired>>,
+    held: Mutex<Vec<Pair>>,
+    /// An object was held at some time. Blocks of tables where this never happens need no look at their headers.
+    was_held: AtomicBool,
     /// The pool is gone; the last pin of an object drops it.
     closed: AtomicBool,
     /// What each object asks of the store; `None` in the table of raw blocks.
@@ -64,43 +69,12 @@ pub(crate) struct Slots {
     sizes: Option<WordArray>,
 }
 
-/// A slot without an object, and the generation of its next one. Dropping it hands the slot back.
-#[derive(Debug)]
-pub(crate) struct TakenSlot<'a> {
-    slots: &'a Slots,
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
-}
-
-impl TakenSlot<'_> {
-    /// The slot is the caller's from now on.
-    pub(crate) fn keep(self) -> (u32, u32) {
-        let this = core::mem::ManuallyDrop::new(self);
-        (this.index, this.generation)
-    }
-}
-
-impl Drop for TakenSlot<'_> {
-    fn drop(&mut self) {
-        self.slots.return_slot(self.index, self.generation);
-    }
-}
-
-/// One lock's worth of a table's slots.
-#[derive(Debug)]
-struct Shard {
-    vacant: Mutex<Vacant>,
-    retirement: Retirement,
-    /// Objects put in minus objects ended by threads at home here; only the sum over shards means anything.
-    live: AtomicIsize,
-}
-
 /// Slots that can be handed out.
 #[derive(Debug)]
 struct Vacant {
     /// Head of the list that runs through the offset halves of vacant words.
     head: u32,
-    /// Fresh slots that the shard took.
+    /// Fresh slots that were taken from the end.
     fresh: core::ops::Range<u32>,
 }
 
@@ -108,7 +82,9 @@ struct Vacant {
 #[derive(Debug)]
 pub(crate) struct SlotsConfig {
     pub(crate) limit: u32,
-    pub(crate) shards: usize,
+    /// How much threads keep, and whether their light barriers are full fences.
+    pub(crate) caching: Limits,
+    pub(crate) plain: bool,
     pub(crate) request: Option<Request>,
     pub(crate) bytes: usize,
     pub(crate) drop: Option<DropFn>,
@@ -116,13 +92,6 @@ pub(crate) struct SlotsConfig {
 
 impl Slots {
     fn new(id: u16, salt: u64, config: SlotsConfig) -> Option<Self> {
-        let shard = |_| {
-            CachePadded::new(Shard {
-                vacant: Mutex::new(Vacant { head: NONE, fresh: 0..0 }),
-                retirement: Retirement::default(),
-                live: AtomicIsize::new(0),
-            })
-        };
         let raw = config.request.is_none();
         Some(Self {
             id,
@@ -130,8 +99,10 @@ impl Slots {
             limit: config.limit,
             first_generation: spread(salt),
             fresh: AtomicU32::new(0),
-            shards: (0..config.shards).map(shard).collect(),
+            vacant: CachePadded::new(Mutex::new(Vacant { head: NONE, fresh: 0..0 })),
+            caches: Arc::new(Caches::new(config.caching, config.plain)),
             held: Mutex::new(Vec::new()),
+            was_held: AtomicBool::new(raw),
             closed: AtomicBool::new(false),
             request: config.request,
             bytes: config.bytes,
@@ -188,11 +159,34 @@ impl Slots {
         }
     }
 
-    /// Objects now: exact while nobody inserts or removes.
+    /// Whether the table is that of a typed pool.
+    fn is_typed(&self) -> bool {
+        self.request.is_some()
+    }
+
+    /// Objects now: exact while nobody inserts or removes. O(threads).
     pub(crate) fn live(&self) -> usize {
-        // Relaxed: a sum that is exact only in a quiet moment, which the caller has ordered already.
-        let sum: isize = self.shards.iter().map(|shard| shard.live.load(Ordering::Relaxed)).sum();
-        usize::try_from(sum).unwrap_or(0)
+        usize::try_from(self.caches.live()).unwrap_or(0)
+    }
+
+    /// Number and bytes of the blocks that threads keep. Steps into each cache.
+    pub(crate) fn cached(&self, readers: &Readers) -> (usize, usize) {
+        self.caches.cached(readers)
+    }
+
+    /// Whether a retired object could be held.
+    fn may_be_held(&self) -> bool {
+        // Relaxed: who holds an object does it inside a section, after it has set this; a retired object is
+        // looked at after a grace period that has waited for that section.
+        self.was_held.load(Ordering::Relaxed)
+    }
+
+    /// Somebody is about to hold an object, inside a section in which it was found.
+    fn note_hold(&self) {
+        // Relaxed: see `may_be_held`. Stored once only, to leave the line to its readers.
+        if !self.was_held.load(Ordering::Relaxed) {
+            self.was_held.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Slots that no generation is left for. Visits every slot that was used.
@@ -205,83 +199,61 @@ impl Slots {
 
     /// Slots below this number were used, or are about to be.
     pub(crate) fn used(&self) -> u32 {
-        // Acquire: pairs with the read-modify-write in `more_fresh`; who is told of a slot finds it below.
+        // Acquire: pairs with the Release in `more_fresh`; who is told of a slot finds it below.
         self.fresh.load(Ordering::Acquire).min(self.limit)
     }
 
-    fn shard(&self) -> &Shard {
-        let count = NonZeroUsize::new(self.shards.len()).expect("a table has a shard");
-        &self.shards[home(count)]
+    /// Takes up to `count` vacant slots; gives each with the generation of its next object. One lock.
+    fn take_slots(&self, count: usize) -> Vec<(u32, u32)> {
+        let mut vacant = self.vacant.lock();
+        core::iter::from_fn(|| self.take_one(&mut vacant)).take(count).collect()
     }
 
-    fn count(&self, change: isize) {
-        // Relaxed: see `live`.
-        self.shard().live.fetch_add(change, Ordering::Relaxed);
+    /// Takes a vacant slot, as [`take_slots`](Self::take_slots). `None` when every slot is in use or retired.
+    fn take_slot(&self) -> Option<(u32, u32)> {
+        self.take_one(&mut self.vacant.lock())
     }
 
-    /// Makes the object in the block at `offset` visible, in the slot that the caller took.
-    pub(crate) fn begin(&self, slot: u32, generation: u32, offset: u32) {
-        self.count(1);
-        slot::publish(self.words.get(slot), generation, offset);
-    }
-
-    /// Deals with an object that the caller has unlinked.
-    pub(crate) fn end(&self, heap: &Inner, object: Retired) {
-        self.count(-1);
-        self.retire(heap, object);
-    }
-
-    /// Takes a vacant slot. One shard's lock, where that has none left every shard's in turn. `None` when
-    /// every slot is in use or retired.
-    pub(crate) fn take_slot(&self) -> Option<TakenSlot<'_>> {
-        let others = || self.shards.iter().find_map(|shard| self.take_from(shard, false));
-        let (index, generation) = self.take_from(self.shard(), true).or_else(others)?;
-        Some(TakenSlot { slots: self, index, generation })
-    }
-
-    fn take_from(&self, shard: &Shard, grow: bool) -> Option<(u32, u32)> {
-        let mut vacant = shard.vacant.lock();
+    fn take_one(&self, vacant: &mut Vacant) -> Option<(u32, u32)> {
         if vacant.head != NONE {
             let slot = vacant.head;
-            // Relaxed: words of vacant slots change under their shard's lock only.
+            // Relaxed: words of vacant slots change under the lock of the list only.
             let word = Snapshot(self.words.get(slot).load(Ordering::Relaxed));
             debug_assert!(word.is_vacant() && !word.is_exhausted());
             vacant.head = word.offset();
             return Some((slot, word.generation()));
         }
-        if vacant.fresh.is_empty() && grow {
+        if vacant.fresh.is_empty() {
             vacant.fresh = self.more_fresh();
         }
         let slot = vacant.fresh.next()?;
         Some((slot, self.first_generation))
     }
 
-    /// Takes slots that were never used from the end of the table.
+    /// Takes slots that were never used from the end of the table, under the lock of the list.
     fn more_fresh(&self) -> core::ops::Range<u32> {
-        // Relaxed: a hint for the compare-and-swap.
-        let mut start = self.fresh.load(Ordering::Relaxed);
-        loop {
-            let end = start.saturating_add(FRESH_BATCH).min(self.limit);
-            // AcqRel: see `used`. Relaxed on failure: retried.
-            match self.fresh.compare_exchange(start, end, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return start..end,
-                Err(now) => start = now,
-            }
-        }
+        // Relaxed: changed under the lock only.
+        let start = self.fresh.load(Ordering::Relaxed);
+        let end = start.saturating_add(FRESH_BATCH).min(self.limit);
+        // Release: see `used`.
+        self.fresh.store(end, Ordering::Release);
+        start..end
     }
 
-    /// Takes a slot back, whose next object gets `generation`. A slot without generations left is retired for
-    /// good.
-    pub(crate) fn return_slot(&self, slot: u32, generation: u32) {
-        let mut vacant = self.shard().vacant.lock();
-        let link = if generation >= GENERATION_END {
-            NONE
-        } else {
-            core::mem::replace(&mut vacant.head, slot)
-        };
-        // Relaxed: nothing is published; the next user of the slot gets it through this shard's lock. A
-        // reader with a stale handle finds it vacant with either value.
-        self.words.get(slot).store(Snapshot::vacant(generation, link).0, Ordering::Relaxed);
+    /// Takes slots back, each with the generation that its next object gets. A slot without generations left
+    /// is retired for good. One lock.
+    fn return_slots(&self, slots: impl Iterator<Item = (u32, u32)>) {
+        let mut vacant = self.vacant.lock();
+        for (slot, generation) in slots {
+            let link = if generation >= GENERATION_END {
+                NONE
+            } else {
+                core::mem::replace(&mut vacant.head, slot)
+            };
+            // Relaxed: nothing is published; the next user of the slot gets it through this lock. A reader
+            // with a stale handle finds it vacant with either value.
+            self.words.get(slot).store(Snapshot::vacant(generation, link).0, Ordering::Relaxed);
+        }
     }
 }
 

@@ -1,84 +1,33 @@
 //! Retired objects: from the end of their life until their block and slot are free.
 //!
-//! `remove` unlinks an object and puts it on its shard's list. A full list becomes a batch with a grace period
-//! of its own; when that is over nobody can see the objects, except through pins. Then each is dropped,
-//! its block freed, its slot handed back. What is pinned waits on the table's `held` list.
+//! `remove` unlinks an object and puts it into the thread's cache. A full list there becomes a batch with a
+//! grace period of its own; when that is over nobody can see the objects, except through pins. Then each is
+//! dropped, and its slot and block serve the thread's next inserts, or go back to where they came from. What
+//! is pinned waits on the table's `held` list.
 //!
 //! User code (`Drop`) runs here without any lock, after the lists are consistent; if it panics, the rest of
-//! the batch goes back on the list. A shard is reclaimed by one thread at a time, which also keeps a chain
+//! the batch goes back on the list. A cache is reclaimed by one thread at a time, which also keeps a chain
 //! of objects that remove each other from recursing.
 
-use super::{NONE, Slots};
+use super::Slots;
 use crate::block;
+use crate::cache::{Any, Batch, Pair, Retired};
 use crate::grace::Grace;
+use crate::guard::Readers;
 use crate::heap::Inner;
 use crate::slot::{self, Snapshot};
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
-use std::collections::VecDeque;
-
-/// Retired objects that make a batch.
-const BATCH: usize = if cfg!(any(loom, miri)) { 2 } else { 64 };
-
-/// Retired bytes that make a batch.
-const BATCH_BYTES: usize = 256 << 10;
-
-/// An object whose life is over.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Retired {
-    /// Its block.
-    pub(crate) offset: u32,
-    /// Its slot, or [`Retired::NO_SLOT`] where the slot lives on with another block.
-    pub(crate) slot: u32,
-    pub(crate) bytes: usize,
-}
-
-impl Retired {
-    /// Stands for a slot that lives on with another block.
-    pub(crate) const NO_SLOT: u32 = NONE;
-}
-
-/// The retired objects of one shard.
-#[derive(Debug)]
-pub(super) struct Retirement {
-    lists: Mutex<Lists>,
-    /// A thread reclaims here.
-    busy: AtomicBool,
-}
-
-impl Default for Retirement {
-    fn default() -> Self {
-        Self { lists: Mutex::new(Lists::default()), busy: AtomicBool::new(false) }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Lists {
-    /// Retired since the last batch was closed.
-    open: Vec<Retired>,
-    open_bytes: usize,
-    /// Older ones, waiting for their grace periods.
-    batches: VecDeque<Batch>,
-    /// Past their grace period, left over when a drop panicked.
-    ready: Vec<Retired>,
-}
-
-#[derive(Debug)]
-struct Batch {
-    grace: Grace,
-    objects: Vec<Retired>,
-}
 
 /// How far a reclamation goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Effort {
-    /// The home shard, once it has a full batch.
+    /// The thread's own cache, once it has a full batch; what becomes free stays in the cache.
     Batch,
-    /// All shards, everything whose grace period is over by now.
+    /// All caches, everything whose grace period is over by now; what becomes free goes back to the store.
     All,
 }
 
-/// Clears a shard's `busy` flag, also when a drop panics.
+/// Clears the flag of who reclaims, also when a drop panics.
 struct Busy<'a>(&'a AtomicBool);
 
 impl<'a> Busy<'a> {
@@ -96,30 +45,31 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// Objects past their grace period. What is left when a drop panics goes back on the list.
+/// Objects past their grace period. What is left when a drop panics goes back into its cache.
 struct Ready<'a> {
-    home: &'a Retirement,
-    objects: Vec<Retired>,
+    slots: &'a Slots,
+    heap: &'a Inner,
+    home: Any<'a>,
+    objects: Retired,
 }
 
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
-        if !self.objects.is_empty() {
-            self.home.lists.lock().ready.append(&mut self.objects);
+        if !self.objects.pairs.is_empty() {
+            let mut objects = core::mem::take(&mut self.objects);
+            // Only objects with a `Drop` come here, and those are all of one size.
+            objects.bytes = objects.pairs.len() * self.slots.bytes;
+            self.home.with(&self.heap.readers, |cache| cache.put_back(objects));
         }
     }
 }
 
 impl Slots {
-    /// Puts an unlinked object on the list of the home shard, and reclaims when that is full.
-    pub(crate) fn retire(&self, heap: &Inner, object: Retired) {
-        let full = {
-            let mut lists = self.shard().retirement.lists.lock();
-            lists.open.push(object);
-            lists.open_bytes += object.bytes;
-            lists.open.len() >= BATCH || lists.open_bytes >= BATCH_BYTES
-        };
-        if full {
+    /// Puts an unlinked object into the thread's cache, and reclaims where a batch is full. `bytes` are those of
+    /// its block.
+    #[inline(always)]
+    pub(crate) fn retire(&self, heap: &Inner, object: Pair, bytes: usize) {
+        if self.caches.retire(object, bytes) {
             self.reclaim(heap, Effort::Batch);
         }
     }
@@ -127,84 +77,95 @@ impl Slots {
     /// Frees retired objects whose grace period is over; gives their number. Never waits for readers.
     ///
     /// Runs `Drop` of the table's objects: the caller holds no lock, and is entitled to drop them (it
-    /// works for their pool, or they have no `Drop`).
+    /// works for their pool, or they have no `Drop`). For [`Effort::Batch`] it has the table borrowed.
+    #[cold]
     pub(crate) fn reclaim(&self, heap: &Inner, effort: Effort) -> usize {
-        let mut freed = self.reclaim_held(heap);
+        let mut freed = if self.may_be_held() { self.reclaim_held(heap) } else { 0 };
         match effort {
-            Effort::Batch => freed += self.reclaim_shard(heap, &self.shard().retirement, effort),
+            Effort::Batch => {
+                let own = self.caches.own();
+                freed += self.reclaim_cache(heap, own.any(), effort);
+            }
             Effort::All => {
-                for shard in &self.shards {
-                    freed += self.reclaim_shard(heap, &shard.retirement, effort);
+                for home in self.caches.all() {
+                    if home.cache().retired() > 0 {
+                        freed += self.reclaim_cache(heap, home, effort);
+                    }
                 }
             }
         }
         freed
     }
 
-    fn reclaim_shard(&self, heap: &Inner, home: &Retirement, effort: Effort) -> usize {
-        let Some(_busy) = Busy::claim(&home.busy) else { return 0 };
+    fn reclaim_cache(&self, heap: &Inner, home: Any<'_>, effort: Effort) -> usize {
+        let Some(_busy) = Busy::claim(&home.cache().reclaiming) else { return 0 };
         let mut freed = 0;
         // One batch a call, as others may retire as fast as we reclaim; except that a chain of objects that
         // retire each other as they are dropped is followed to its end.
         let follow = effort == Effort::All && !self.is_plain();
-        home.close_batch(heap, effort);
+        close_batch(heap, home, effort);
         // SeqCst: with the fence in `close`, either the table's end finds the batch, or we see the end.
         fence(Ordering::SeqCst);
         if self.is_closed() {
             // Nobody reads through the table any more, and nobody else would look here again.
-            return self.settle_all(heap, Ready { home, objects: home.drain() });
+            let objects = home.with(&heap.readers, |cache| cache.all_retired());
+            return self.settle_all(Ready { slots: self, heap, home, objects }, Effort::All);
         }
         loop {
-            let ready = Ready { home, objects: home.past_grace() };
-            if ready.objects.is_empty() {
+            let objects = home.with(&heap.readers, |cache| cache.past_grace());
+            if objects.pairs.is_empty() {
                 return freed;
             }
-            freed += self.settle_all(heap, ready);
+            freed += self.settle_all(Ready { slots: self, heap, home, objects }, effort);
             if follow {
-                home.close_batch(heap, effort);
+                close_batch(heap, home, effort);
             }
         }
     }
 
-    fn settle_all(&self, heap: &Inner, mut ready: Ready<'_>) -> usize {
-        let mut freed = 0;
-        while let Some(object) = ready.objects.pop() {
-            freed += usize::from(self.settle(heap, object));
+    fn settle_all(&self, mut ready: Ready<'_>, effort: Effort) -> usize {
+        let heap = ready.heap;
+        let before = ready.objects.pairs.len();
+        if self.may_be_held() {
+            ready.objects.pairs.retain(|object| !self.set_aside(heap, *object));
+        }
+        let freed = ready.objects.pairs.len();
+        if self.is_plain() {
+            let pairs = core::mem::take(&mut ready.objects.pairs);
+            self.recycle(heap, &pairs, effort);
+        }
+        while let Some(object) = ready.objects.pairs.pop() {
+            self.free(heap, object, effort);
+        }
+        if freed < before && self.is_closed() {
+            self.reclaim_held(heap);
         }
         freed
     }
 
-    /// Frees a retired object that only pins can still see; false where one does.
-    fn settle(&self, heap: &Inner, object: Retired) -> bool {
-        if block::is_held(heap.store.header(object.offset)) {
+    /// Puts a retired object that is pinned on the list of those; false where it is not.
+    fn set_aside(&self, heap: &Inner, object: Pair) -> bool {
+        let held = block::is_held(heap.store.header(object.offset));
+        if held {
             self.held.lock().push(object);
-            // SeqCst: with the fence in `release_hold`, either we see the last pin gone, or its owner sees the
-            // object on the list. Needed only once the pool is gone, when nobody else would look.
+            // SeqCst: with the fence in `last_hold_gone`, either we see the last pin gone (in `reclaim_held`), or
+            // its owner sees the object on the list. Needed only once the pool is gone, when nobody else
+            // would look.
             fence(Ordering::SeqCst);
-            if self.is_closed() {
-                self.reclaim_held(heap);
-            }
-            return false;
         }
-        self.free(heap, object);
-        true
+        held
     }
 
-    /// Drops an object and frees its block and slot, the latter two even when the drop panics.
-    fn free(&self, heap: &Inner, object: Retired) {
-        struct Free<'a>(&'a Slots, &'a Inner, Retired);
+    /// Drops an object and recycles its slot and block, these even when the drop panics.
+    fn free(&self, heap: &Inner, object: Pair, effort: Effort) {
+        struct Free<'a>(&'a Slots, &'a Inner, Pair, Effort);
         impl Drop for Free<'_> {
             fn drop(&mut self) {
-                let Self(slots, heap, object) = self;
-                heap.store.free(object.offset);
-                if object.slot != Retired::NO_SLOT {
-                    // Relaxed: the word of a retired slot is ours alone.
-                    let word = slots.words.get(object.slot).load(Ordering::Relaxed);
-                    slots.return_slot(object.slot, Snapshot(word).generation());
-                }
+                let Self(slots, heap, object, effort) = self;
+                slots.recycle(heap, &[*object], *effort);
             }
         }
-        let _free = Free(self, heap, object);
+        let _free = Free(self, heap, object, effort);
         if let Some(drop) = self.drop {
             heap.store.memory().track_write(object.offset);
             // SAFETY: the block holds an initialised object of this table, nobody else can reach it, and
@@ -221,13 +182,13 @@ impl Slots {
     }
 
     fn is_closed(&self) -> bool {
-        // Relaxed: ordered by the fences in `close`, `settle` and `release_hold`.
+        // Relaxed: ordered by the fences in `close`, `set_aside`, `reclaim_cache` and `last_hold_gone`.
         self.closed.load(Ordering::Relaxed)
     }
 
     /// A pin of an object was let go and none is left: where the pool is gone, nobody else would drop it.
     pub(super) fn last_hold_gone(&self, heap: &Inner) {
-        // SeqCst: see `settle` and `close`.
+        // SeqCst: see `set_aside` and `close`.
         fence(Ordering::SeqCst);
         if self.is_closed() {
             self.reclaim_held(heap);
@@ -240,37 +201,37 @@ impl Slots {
     pub(super) fn close(&self, heap: &Inner) {
         // Relaxed: ordered by the fence.
         self.closed.store(true, Ordering::Relaxed);
-        // SeqCst: with the fence in `last_hold_gone`, either a last pin sees the table closed, or `settle` below
+        // SeqCst: with the fence in `last_hold_gone`, either a last pin sees the table closed, or `Closing` below
         // sees the pin gone.
         fence(Ordering::SeqCst);
         // Its drop comes after that of `Closing`, and forgets the table whatever panics.
         let mut sweep = Sweep { slots: self, heap, freed: 0 };
         Closing { slots: self, heap, next: 0 }.run();
+        self.caches.close();
         sweep.run();
     }
 
     /// Number and bytes of retired objects that still have their blocks.
-    pub(crate) fn pending(&self) -> (usize, usize) {
-        let sum = |objects: &[Retired]| {
-            (objects.len(), objects.iter().map(|object| object.bytes).sum::<usize>())
+    pub(crate) fn pending(&self, readers: &Readers) -> (usize, usize) {
+        let held = {
+            let held = self.held.lock();
+            // A block without a slot was replaced, which only an object of a typed table is while it is held.
+            let bytes = |pair: &Pair| match pair.slot {
+                Pair::NO_SLOT => self.bytes,
+                slot => self.bytes_of(slot),
+            };
+            (held.len(), held.iter().map(bytes).sum::<usize>())
         };
-        let mut parts = vec![sum(&self.held.lock())];
-        for shard in &self.shards {
-            let lists = shard.retirement.lists.lock();
-            parts.extend([sum(&lists.open), sum(&lists.ready)]);
-            parts.extend(lists.batches.iter().map(|batch| sum(&batch.objects)));
-        }
-        parts.into_iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+        let retired = self.caches.retired(readers);
+        (held.0 + retired.0, held.1 + retired.1)
     }
 
     /// Whether retired objects wait for grace periods, or are being reclaimed by another thread; those that
     /// are only pinned do not count.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.shards.iter().any(|shard| {
+        self.caches.all().any(|any| {
             // Relaxed: a hint.
-            let busy = shard.retirement.busy.load(Ordering::Relaxed);
-            let lists = shard.retirement.lists.lock();
-            busy || !(lists.open.is_empty() && lists.ready.is_empty() && lists.batches.is_empty())
+            any.cache().reclaiming.load(Ordering::Relaxed) || any.cache().retired() > 0
         })
     }
 
@@ -280,42 +241,13 @@ impl Slots {
     }
 }
 
-impl Retirement {
-    /// Turns the open list into a batch, where it is full or everything is wanted.
-    fn close_batch(&self, heap: &Inner, effort: Effort) {
-        let objects = {
-            let mut lists = self.lists.lock();
-            let full = lists.open.len() >= BATCH || lists.open_bytes >= BATCH_BYTES;
-            if lists.open.is_empty() || !(full || effort == Effort::All) {
-                return;
-            }
-            lists.open_bytes = 0;
-            core::mem::take(&mut lists.open)
-        };
-        // Outside the lock: the heavy barrier may be a system call.
-        let grace = Grace::start(&heap.readers);
-        self.lists.lock().batches.push_back(Batch { grace, objects });
-    }
-
-    /// Takes the objects whose grace period is over.
-    fn past_grace(&self) -> Vec<Retired> {
-        let mut lists = self.lists.lock();
-        let mut objects = core::mem::take(&mut lists.ready);
-        while lists.batches.front_mut().is_some_and(|batch| batch.grace.poll()) {
-            objects.extend(lists.batches.pop_front().into_iter().flat_map(|batch| batch.objects));
-        }
-        objects
-    }
-
-    /// Takes everything, whatever the grace periods.
-    fn drain(&self) -> Vec<Retired> {
-        let mut lists = self.lists.lock();
-        lists.open_bytes = 0;
-        let mut objects = core::mem::take(&mut lists.open);
-        objects.append(&mut lists.ready);
-        objects.extend(lists.batches.drain(..).flat_map(|batch| batch.objects));
-        objects
-    }
+/// Turns the open list of a cache into a batch, where it is full or everything is wanted.
+fn close_batch(heap: &Inner, home: Any<'_>, effort: Effort) {
+    let always = effort == Effort::All;
+    let Some(objects) = home.with(&heap.readers, |cache| cache.close_open(always)) else { return };
+    // Outside the cache: the heavy barrier may be a system call.
+    let grace = Grace::start(&heap.readers);
+    home.with(&heap.readers, |cache| cache.wait(Batch { grace, objects }));
 }
 
 /// Frees objects that were pinned. A table that is closed is forgotten when none is left, and goes on with
@@ -331,12 +263,11 @@ impl Sweep<'_> {
         loop {
             let found = {
                 let mut held = self.slots.held.lock();
-                let header = |object: &Retired| self.heap.store.header(object.offset);
-                let free = |object: &Retired| !block::is_held(header(object));
+                let free = |object: &Pair| !block::is_held(self.heap.store.header(object.offset));
                 held.iter().position(free).map(|place| held.swap_remove(place))
             };
             let Some(object) = found else { return };
-            self.slots.free(self.heap, object);
+            self.slots.free(self.heap, object, Effort::All);
             self.freed += 1;
         }
     }
@@ -365,10 +296,11 @@ struct Closing<'a> {
 
 impl Closing<'_> {
     fn run(&mut self) {
-        while self.next < self.slots.used() {
+        let Self { slots, heap, .. } = *self;
+        while self.next < slots.used() {
             let index = self.next;
             self.next += 1;
-            let word = self.slots.words.get(index);
+            let word = slots.words.get(index);
             // Acquire: another thread may have put the object in; it is dropped here.
             let seen = Snapshot(word.load(Ordering::Acquire));
             if seen.is_vacant() {
@@ -376,14 +308,17 @@ impl Closing<'_> {
             }
             let handle = crate::Handle::<[u8]>::new(index, seen.generation());
             if let Some(offset) = slot::unlink(word, handle) {
-                let bytes = self.slots.bytes_of(index);
-                self.slots.settle(self.heap, Retired { offset, slot: index, bytes });
+                let object = Pair::ended(handle, offset);
+                if !(slots.may_be_held() && slots.set_aside(heap, object)) {
+                    slots.free(heap, object, Effort::All);
+                }
             }
         }
-        for shard in &self.slots.shards {
-            let home = &shard.retirement;
-            self.slots.settle_all(self.heap, Ready { home, objects: home.drain() });
+        for home in slots.caches.all() {
+            let objects = home.with(&heap.readers, |cache| cache.all_retired());
+            slots.settle_all(Ready { slots, heap, home, objects }, Effort::All);
         }
+        slots.empty_caches(heap);
     }
 }
 

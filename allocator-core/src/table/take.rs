@@ -6,6 +6,7 @@
 
 use super::Table;
 use crate::block;
+use crate::cache::Pair;
 use crate::error::TakeError;
 use crate::grace::Grace;
 use crate::handle::Handle;
@@ -151,9 +152,8 @@ impl Seized<'_> {
         let (index, snapshot) = (self.index, self.snapshot);
         core::mem::forget(self);
         slot::vacate(slots.words.get(index), snapshot);
-        slots.count(-1);
-        inner.store.free(snapshot.offset());
-        slots.return_slot(index, snapshot.generation() + 1);
+        let (offset, generation) = (snapshot.offset(), snapshot.generation() + 1);
+        slots.ended(inner, Pair { offset, slot: index, generation });
         result
     }
 }

@@ -1,11 +1,12 @@
 //! [`Table`]: what a typed pool builds on. It knows layouts and places, not types.
 
-use super::{DropFn, Effort, Retired, Slots, SlotsConfig};
+use super::{DropFn, Effort, Slots};
 use crate::block::{self, Access, HoldOutcome};
+use crate::cache::Pair;
 use crate::error::{AccessError, AllocError, AllocErrorKind};
 use crate::guard::Guard;
 use crate::handle::Handle;
-use crate::heap::{Heap, Inner};
+use crate::heap::{Heap, Inner, next_salt};
 use crate::raw::GRANULE;
 use crate::slot::{self, Snapshot};
 use crate::stripe::Request;
@@ -81,16 +82,11 @@ impl Table {
         let refused = |kind| inner.refusal(kind, spec.layout.size(), spec.layout.align());
         let request =
             inner.request(spec.layout).ok_or_else(|| refused(AllocErrorKind::Unsupported))?;
-        let config = SlotsConfig {
-            limit: inner.slots_max(request.granules),
-            shards: inner.shards,
-            request: Some(request),
-            bytes: spec.layout.size(),
-            drop: spec.drop.map(|drop| drop as DropFn),
-        };
+        let drop = spec.drop.map(|drop| drop as DropFn);
+        let config = inner.table_config(request, spec.layout.size(), drop);
         let slots = inner
             .tables
-            .create(inner.next_salt(), config)
+            .create(next_salt(), config)
             .ok_or_else(|| refused(AllocErrorKind::TooManyPools))?;
         #[cfg(not(loom))]
         let words = slots.words.as_ptr();
@@ -106,7 +102,7 @@ impl Table {
         &self.heap
     }
 
-    /// Objects in the table: exact while nobody inserts or removes. O(shards).
+    /// Objects in the table: exact while nobody inserts or removes. O(threads).
     pub fn len(&self) -> usize {
         self.slots.live()
     }
@@ -138,19 +134,31 @@ impl Table {
         if index >= view.limit {
             return None;
         }
+        // SAFETY: in bounds.
+        let word = unsafe { self.word(view, index) };
         // Acquire: pairs with the Release in `slot::publish`, `unlock` and `change`; weaker, the offset could
         // be followed to bytes that are not written yet.
+        Some(word.load(Ordering::Acquire))
+    }
+
+    /// The word of a slot.
+    ///
+    /// # Safety
+    /// `index` is below `view.limit`.
+    #[inline(always)]
+    unsafe fn word(&self, view: View, index: u32) -> &AtomicU64 {
+        debug_assert!(index < view.limit);
         #[cfg(not(loom))]
         {
             // SAFETY: in bounds of the array that `slots` owns.
             let word = unsafe { view.words.add(index as usize) };
             // SAFETY: an aligned `AtomicU64`, alive as long as `slots`.
-            Some(unsafe { &*word }.load(Ordering::Acquire))
+            unsafe { &*word }
         }
         #[cfg(loom)]
         {
             let _ = view.words;
-            Some(self.slots.words.get(index).load(Ordering::Acquire))
+            self.slots.words.get(index)
         }
     }
 
@@ -166,17 +174,26 @@ impl Table {
         self.load(self.view, handle.index()).is_some_and(|seen| slot::names_object(seen, handle))
     }
 
-    /// Takes a slot and a block for a new object. One shard's lock and one stripe's; where the heap is full
-    /// it first reclaims retired objects, which runs their `Drop`.
+    /// Takes a slot and a block for a new object, as a rule from the thread's cache, without a lock; a cache that
+    /// is empty is refilled under one of the slots' and one stripe's. Where the heap is full it first
+    /// reclaims retired objects, which runs their `Drop`.
     ///
     /// # Errors
     /// Out of memory or slots; nothing has changed.
     pub fn reserve(&self) -> Result<Reservation<'_>, AllocError> {
-        let inner = self.heap.inner();
-        let slot = inner.take_slot(&self.slots)?;
-        let offset = inner.place(&self.slots, slot.index, &self.request, self.layout)?;
-        let (slot, generation) = slot.keep();
-        Ok(Reservation { table: self, slot, generation, offset })
+        if let Some(reservation) = self.reserve_cached() {
+            return Ok(reservation);
+        }
+        let pair = self.slots.place_slowly(self.heap.inner(), &self.request, self.layout)?;
+        Ok(Reservation { table: self, pair })
+    }
+
+    /// The fast half of [`reserve`](Self::reserve): takes a slot and a block out of the thread's cache, without a
+    /// lock. `None` says only that the cache is empty.
+    #[inline(always)]
+    pub fn reserve_cached(&self) -> Option<Reservation<'_>> {
+        let pair = self.slots.place_cached(&self.request)?;
+        Some(Reservation { table: self, pair })
     }
 
     /// Takes a block to replace the object of `handle` with.
@@ -196,21 +213,26 @@ impl Table {
     /// Ends the life of the object: from now on nobody finds it, and it is dropped when no guard or pin can
     /// still see it, at the latest with the table. False when the handle is stale.
     ///
-    /// One compare-and-swap and one shard's lock; each full batch pays for a grace period's start, and may
-    /// run the `Drop` of objects that were retired earlier. Waits only for a copy of this very object.
+    /// One compare-and-swap, no lock; each full batch pays for a grace period's start, and may run the `Drop` of objects that were retired earlier. Waits only for a copy of this very object.
+    #[inline]
     pub fn retire<T: ?Sized>(&self, handle: Handle<T>) -> bool {
-        let Some(offset) = self.slots.word(handle).and_then(|word| slot::unlink(word, handle))
-        else {
+        if handle.index() >= self.view.limit {
             return false;
-        };
-        let object = Retired { offset, slot: handle.index(), bytes: self.slots.bytes };
-        self.slots.end(self.heap.inner(), object);
+        }
+        // SAFETY: in bounds.
+        let word = unsafe { self.word(self.view, handle.index()) };
+        let Some(offset) = slot::unlink(word, handle) else { return false };
+        let object = Pair::ended(handle, offset);
+        self.slots.retire(self.heap.inner(), object, self.slots.bytes);
         true
     }
 
-    /// Drops retired objects whose grace period is over; their number. Never waits for readers.
+    /// Drops retired objects whose grace period is over; their number. Their room, and what threads keep of the
+    /// table for their next inserts, goes back to the heap. Never waits for readers.
     pub fn reclaim(&self) -> usize {
-        self.slots.reclaim(self.heap.inner(), Effort::All)
+        let reclaimed = self.slots.reclaim(self.heap.inner(), Effort::All);
+        self.slots.empty_caches(self.heap.inner());
+        reclaimed
     }
 
     pub(super) fn parts(&self) -> (&Inner, &Arc<Slots>) {
@@ -282,6 +304,7 @@ impl<'t> TableGuard<'t> {
     /// The handle is stale, or the object already has 262,141 holds.
     pub fn hold<T: ?Sized>(&self, handle: Handle<T>) -> Result<Hold, AccessError> {
         let block = self.locate(handle).ok_or(AccessError::Stale)?;
+        self.table.slots.note_hold();
         let header = self.header(block);
         match block::try_hold(header, Access::Shared) {
             HoldOutcome::Busy | HoldOutcome::Full => Err(AccessError::Busy),
@@ -319,7 +342,7 @@ impl<'t> TableGuard<'t> {
             return Err(new);
         }
         core::mem::forget(new);
-        slots.retire(inner, Retired { offset: old, slot: Retired::NO_SLOT, bytes: slots.bytes });
+        slots.retire(inner, Pair::bare(old), slots.bytes);
         Ok(())
     }
 
@@ -333,46 +356,46 @@ impl<'t> TableGuard<'t> {
 }
 
 /// A slot and a block for an object that is not there yet. Dropping it gives both back; the handle it
-/// showed is stale then.
+/// showed is stale then. [`Table::len`] counts it already.
 #[derive(Debug)]
 pub struct Reservation<'t> {
     table: &'t Table,
-    slot: u32,
-    generation: u32,
-    offset: u32,
+    pair: Pair,
 }
 
 impl Reservation<'_> {
     /// The handle that the object will have.
+    #[inline]
     pub fn handle<T: ?Sized>(&self) -> Handle<T> {
-        Handle::new(self.slot, self.generation)
+        Handle::new(self.pair.slot, self.pair.generation)
     }
 
     /// Where the object goes: room of the table's layout, not initialised.
+    #[inline(always)]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.table.heap.inner().store.memory().block(self.offset).as_ptr()
+        // Nothing here can panic, so that a reservation can stay in registers.
+        self.table.view.base.wrapping_add(self.pair.offset as usize * GRANULE)
     }
 
     /// Makes the object visible to everybody who has its handle.
     ///
     /// # Safety
     /// An object of the table's layout was written to [`as_ptr`](Self::as_ptr).
+    #[inline(always)]
     pub unsafe fn publish<T: ?Sized>(self) -> Handle<T> {
-        let handle = self.handle();
-        let (inner, slots) = self.table.parts();
-        inner.store.memory().track_write(self.offset);
-        slots.begin(self.slot, self.generation, self.offset);
-        core::mem::forget(self);
-        handle
+        let Self { table, pair } = &*core::mem::ManuallyDrop::new(self);
+        let Pair { slot, generation, offset } = *pair;
+        table.heap.inner().store.memory().track_write(offset);
+        // SAFETY: a slot of the table.
+        slot::publish(unsafe { table.word(table.view, slot) }, generation, offset);
+        Handle::new(slot, generation)
     }
 }
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         let (inner, slots) = self.table.parts();
-        inner.store.free(self.offset);
-        // The handle may have been shown to somebody: it must never name another object.
-        slots.return_slot(self.slot, self.generation + 1);
+        slots.give_up(inner, self.pair);
     }
 }
 

@@ -13,6 +13,12 @@ impl<T> Objects<T> {
         Ok(Vacant { reservation: self.table.reserve()?, marker: PhantomData })
     }
 
+    /// The same where the thread has a slot and a block at hand.
+    #[inline(always)]
+    pub(crate) fn vacant_cached(&self) -> Option<Vacant<'_, T>> {
+        Some(Vacant { reservation: self.table.reserve_cached()?, marker: PhantomData })
+    }
+
     /// Takes a block for a new version of the object of `handle`.
     pub(crate) fn room(&self, handle: Handle<T>) -> Result<Room<'_, T>, AllocError> {
         Ok(Room { objects: self, handle, block: self.table.reserve_replacement(handle)? })
@@ -103,6 +109,7 @@ impl<T> Vacant<'_, T> {
         self.reservation.handle()
     }
 
+    #[inline(always)]
     pub(crate) fn fill(self, value: T) -> Handle<T> {
         let place = self.reservation.as_ptr().cast::<T>();
         // SAFETY: room of the layout of `T`, not visible to anybody.

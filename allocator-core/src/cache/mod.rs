@@ -1,0 +1,461 @@
+//! What each thread keeps of a table, so that most inserts and removes take no lock.
+//!
+//! A *pair* is a slot and its block, whose header names the slot. What a thread removes goes onto its list of
+//! retired objects; a full list is a batch with a grace period of its own; what nobody sees any more after that
+//! goes, pair by pair, into the thread's *magazine*, and from there into its next inserts. A magazine
+//! that overflows spills half of itself into the table's *depot*, from which the magazines of other threads are
+//! refilled, so a thread that only removes feeds one that only inserts. (Bonwick, Adams: "Magazines and Vmem",
+//! USENIX 2001.)
+//!
+//! * this file: the caches of a table, one a thread, and their counters;
+//! * `bias.rs`: the lock of a cache, cheap for its thread, which others can take for a look;
+//! * `cells.rs`: what is in a cache.
+//!
+//! Lock order: a cache, then the locks of the table, then those of the store. Nobody who holds one of those asks
+//! for a cache. No user code runs inside a cache.
+
+mod bias;
+mod cells;
+
+pub(crate) use bias::Biased;
+pub(crate) use cells::{Batch, Limits, Pair, Retired};
+
+use crate::guard::Readers;
+use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use crate::sync::{Arc, Mutex, local};
+use crate::threads::{self, AllMine, Latest, Mine, Node, PerThread, Roster, Tenure};
+use cells::{Cells, room};
+use core::ptr;
+
+/// Spilled magazines that a depot keeps; what comes on top goes back to the store.
+const DEPOT_MAX: usize = if cfg!(any(loom, miri)) { 1 } else { 8 };
+
+/// The caches of one table.
+#[derive(Debug)]
+pub(crate) struct Caches {
+    id: u64,
+    limits: Limits,
+    /// The light barrier of a cache's lock is a full fence.
+    plain: bool,
+    roster: Roster<Cache>,
+    depot: Mutex<Vec<Vec<Pair>>>,
+    /// Pairs in the depot; stored under its lock.
+    in_depot: AtomicUsize,
+    /// The table is gone; threads may forget their caches.
+    closed: AtomicBool,
+}
+
+/// One thread's cache.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    cells: Biased<Cells>,
+    counters: Counters,
+    /// A thread reclaims what was retired here.
+    pub(crate) reclaiming: AtomicBool,
+}
+
+// SAFETY: the cells are behind their lock, all else is atomics. (A node's pointer to the next is the roster's.)
+unsafe impl Send for Caches {}
+// SAFETY: as above.
+unsafe impl Sync for Caches {}
+
+/// Written inside the cache only, read by anybody at any time.
+#[derive(Debug, Default)]
+struct Counters {
+    /// Objects put in minus objects ended through this cache; only the sum over caches means anything.
+    live: AtomicIsize,
+    /// Retired objects.
+    retired: AtomicUsize,
+    /// Pairs in magazines.
+    cached: AtomicUsize,
+}
+
+/// Access to a cache.
+pub(crate) struct Inside<'c> {
+    cells: &'c mut Cells,
+    counters: &'c Counters,
+    limits: &'c Limits,
+}
+
+// Relaxed throughout: whoever writes has the cache to itself, and is ordered by its lock; others read a hint, or
+// are ordered by what told them of the objects that they count.
+fn add(counter: &AtomicUsize, more: usize) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+}
+
+fn sub(counter: &AtomicUsize, less: usize) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_sub(less), Ordering::Relaxed);
+}
+
+impl Inside<'_> {
+    fn count(&self, change: isize) {
+        let live = &self.counters.live;
+        // Relaxed: as in `add`.
+        live.store(live.load(Ordering::Relaxed).wrapping_add(change), Ordering::Relaxed);
+    }
+
+    /// An object begins its life, in a pair from elsewhere.
+    pub(crate) fn begin(&mut self) {
+        self.count(1);
+    }
+
+    /// An object ended its life and was not retired.
+    pub(crate) fn end(&mut self) {
+        self.count(-1);
+    }
+
+    /// Takes a pair of `class` for an object that begins its life.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, class: usize) -> Option<Pair> {
+        let pair = self.cells.magazines[class].pop()?;
+        sub(&self.counters.cached, 1);
+        self.count(1);
+        Some(pair)
+    }
+
+    /// Retires an object, which ended its life unless its slot lives on; whether a batch is full.
+    #[inline(always)]
+    pub(crate) fn retire(&mut self, object: Pair, bytes: usize) -> bool {
+        self.count(-isize::from(object.slot != Pair::NO_SLOT));
+        add(&self.counters.retired, 1);
+        self.cells.retire(object, bytes)
+    }
+
+    /// Takes the open list where it is a batch, or in any case; it stays counted.
+    pub(crate) fn close_open(&mut self, always: bool) -> Option<Retired> {
+        self.cells.close_open(always)
+    }
+
+    /// Puts a batch behind the others.
+    pub(crate) fn wait(&mut self, batch: Batch) {
+        self.cells.batch = self.limits.batch(batch.grace.is_alone());
+        self.cells.waiting.push_back(batch);
+    }
+
+    /// Whether batches wait for their grace periods.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.cells.waiting.is_empty()
+    }
+
+    /// Takes the retired objects whose grace period is over.
+    pub(crate) fn past_grace(&mut self) -> Retired {
+        let objects = self.cells.past_grace();
+        self.uncount(&objects);
+        objects
+    }
+
+    /// Takes all retired objects, whatever their grace periods.
+    pub(crate) fn all_retired(&mut self) -> Retired {
+        let objects = self.cells.all_retired();
+        self.uncount(&objects);
+        objects
+    }
+
+    fn uncount(&self, objects: &Retired) {
+        sub(&self.counters.retired, objects.pairs.len());
+    }
+
+    /// Puts retired objects back that nobody sees any more.
+    pub(crate) fn put_back(&mut self, objects: Retired) {
+        add(&self.counters.retired, objects.pairs.len());
+        self.cells.ready.append(objects);
+    }
+
+    /// Keeps pairs that nobody sees any more. Gives what has to leave the magazine for that.
+    pub(crate) fn keep(&mut self, class: usize, pairs: &[Pair]) -> Option<Vec<Pair>> {
+        let most = 2 * self.limits.pairs(class);
+        let magazine = &mut self.cells.magazines[class];
+        magazine.extend_from_slice(pairs);
+        add(&self.counters.cached, pairs.len());
+        if magazine.len() <= most {
+            return None;
+        }
+        // The oldest go: what was used last is still near.
+        let spilled: Vec<Pair> = magazine.drain(..magazine.len() - most / 2).collect();
+        sub(&self.counters.cached, spilled.len());
+        Some(spilled)
+    }
+
+    /// Keeps pairs, in an empty magazine the last of them first in line.
+    pub(crate) fn load(&mut self, class: usize, pairs: &[Pair]) {
+        self.cells.magazines[class].extend_from_slice(pairs);
+        add(&self.counters.cached, pairs.len());
+    }
+
+    /// Bytes of the retired objects.
+    fn retired_bytes(&self) -> usize {
+        self.cells.retired_bytes()
+    }
+
+    /// Bytes of the blocks in magazines.
+    fn cached_bytes(&self) -> usize {
+        let sizes = self.cells.magazines.iter().enumerate();
+        sizes.map(|(class, magazine)| magazine.len() * room(class)).sum()
+    }
+
+    /// Takes what the magazines hold.
+    pub(crate) fn empty(&mut self) -> Vec<Pair> {
+        let pairs = self.cells.empty_magazines();
+        sub(&self.counters.cached, pairs.len());
+        pairs
+    }
+}
+
+impl Cache {
+    /// Retired objects.
+    pub(crate) fn retired(&self) -> usize {
+        // Relaxed: as in `add`.
+        self.counters.retired.load(Ordering::Relaxed)
+    }
+
+    /// Pairs in magazines.
+    pub(crate) fn cached(&self) -> usize {
+        // Relaxed: as in `add`.
+        self.counters.cached.load(Ordering::Relaxed)
+    }
+}
+
+/// The calling thread's cache, until this is dropped.
+pub(crate) struct Own<'c> {
+    caches: &'c Caches,
+    node: *const Node<Cache>,
+    tenure: Tenure,
+}
+
+impl Own<'_> {
+    fn node(&self) -> &Node<Cache> {
+        // SAFETY: the caches keep their nodes alive.
+        unsafe { &*self.node }
+    }
+
+    /// The same cache for who does not mind a mutex.
+    pub(crate) fn any(&self) -> Any<'_> {
+        Any { caches: self.caches, node: self.node(), own: true }
+    }
+
+    /// Runs `f` inside the cache, by way of its mutex. `f` calls nothing that asks for a cache.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Inside<'_>) -> R) -> R {
+        self.node().value.cells.with_mutex(|cells| f(&mut self.caches.inside(self.node(), cells)))
+    }
+}
+
+impl Drop for Own<'_> {
+    fn drop(&mut self) {
+        if self.tenure == Tenure::Once {
+            self.node().disown();
+        }
+    }
+}
+
+/// Any thread's cache.
+#[derive(Clone, Copy)]
+pub(crate) struct Any<'c> {
+    caches: &'c Caches,
+    node: &'c Node<Cache>,
+    own: bool,
+}
+
+impl<'c> Any<'c> {
+    pub(crate) fn cache(&self) -> &'c Cache {
+        &self.node.value
+    }
+
+    /// Runs `f` inside the cache. Waits for its thread, which is inside for some instructions only. A heavy
+    /// barrier where that is another thread. `f` calls nothing that asks for a cache.
+    pub(crate) fn with<R>(&self, readers: &Readers, f: impl FnOnce(&mut Inside<'_>) -> R) -> R {
+        let cells = &self.node.value.cells;
+        let f = |cells: &mut Cells| f(&mut self.caches.inside(self.node, cells));
+        if self.own {
+            return cells.with_mutex(f);
+        }
+        let order = || {
+            // Whoever claims a vacant node later sees that it is revoked. The barrier of a plain heap costs less than
+            // the question.
+            if self.caches.plain || !self.node.is_vacant() {
+                readers.heavy_barrier();
+            }
+        };
+        cells.with_other(order, f)
+    }
+}
+
+impl Caches {
+    /// `plain` as in [`Readers`].
+    pub(crate) fn new(limits: Limits, plain: bool) -> Self {
+        // One counter for all tables of the process, on `std` even in a model: it orders nothing.
+        static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        Self {
+            // Relaxed: only uniqueness matters.
+            id: NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            limits,
+            plain,
+            roster: Roster::new(),
+            depot: Mutex::new(Vec::new()),
+            in_depot: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Takes a pair of `class` for an object that begins its life, out of the calling thread's cache. Two stores
+    /// and a load for the lock; nothing is taken where that is revoked, or the cache is not at hand.
+    // What is taken and what is retired stays in registers only as long as no call that is not inlined gets
+    // it as a whole: a pair that goes through memory costs half of an insert.
+    #[inline(always)]
+    pub(crate) fn take(&self, class: usize) -> Option<Pair> {
+        let node = self.latest()?;
+        // SAFETY: the node is ours (`latest`), and nobody enters the cells below.
+        let mut entered = unsafe { node.value.cells.enter() }?;
+        self.inside(node, entered.value()).take(class)
+    }
+
+    /// Retires an object into the calling thread's cache; whether a batch is full. The lock as in
+    /// [`take`](Self::take).
+    #[inline(always)]
+    pub(crate) fn retire(self: &Arc<Self>, object: Pair, bytes: usize) -> bool {
+        if let Some(node) = self.latest() {
+            // SAFETY: as in `take`.
+            if let Some(mut entered) = unsafe { node.value.cells.enter() } {
+                return self.inside(node, entered.value()).retire(object, bytes);
+            }
+        }
+        self.retire_slowly(object.offset, object.slot, object.generation, bytes)
+    }
+
+    #[cold]
+    fn retire_slowly(
+        self: &Arc<Self>,
+        offset: u32,
+        slot: u32,
+        generation: u32,
+        bytes: usize,
+    ) -> bool {
+        self.own().with(|cache| cache.retire(Pair { offset, slot, generation }, bytes))
+    }
+
+    /// The calling thread's node, where it is at hand.
+    #[inline(always)]
+    fn latest(&self) -> Option<&Node<Cache>> {
+        let node = LATEST.with(|latest| latest.get(self.id))?;
+        // SAFETY: alive as long as its caches are, whose ids are not used again.
+        Some(unsafe { &*node })
+    }
+
+    #[inline(always)]
+    fn inside<'a>(&'a self, node: &'a Node<Cache>, cells: &'a mut Cells) -> Inside<'a> {
+        Inside { cells, counters: &node.value.counters, limits: &self.limits }
+    }
+
+    /// The calling thread's cache.
+    pub(crate) fn own(self: &Arc<Self>) -> Own<'_> {
+        let (node, tenure) = threads::find(self);
+        Own { caches: self, node, tenure }
+    }
+
+    /// All caches, those of threads that ended included.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Any<'_>> {
+        let own = threads::own(self).unwrap_or(ptr::null());
+        self.roster.iter().map(move |node| Any { caches: self, node, own: ptr::eq(own, node) })
+    }
+
+    /// Objects put in minus objects ended: exact while nobody does either.
+    pub(crate) fn live(&self) -> isize {
+        // Relaxed: as in `add`.
+        self.roster.iter().map(|node| node.value.counters.live.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Number and bytes of the blocks that are kept, in magazines and in the depot. Steps into each cache.
+    pub(crate) fn cached(&self, readers: &Readers) -> (usize, usize) {
+        // Relaxed: as in `add`. Only a typed table, with blocks of one class, has a depot.
+        let depot = self.in_depot.load(Ordering::Relaxed);
+        let mut sum = (depot, depot * self.limits.only_room());
+        for any in self.all().filter(|any| any.cache().cached() > 0) {
+            sum.0 += any.cache().cached();
+            sum.1 += any.with(readers, |cache| cache.cached_bytes());
+        }
+        sum
+    }
+
+    /// Number and bytes of the retired objects. Steps into each cache.
+    pub(crate) fn retired(&self, readers: &Readers) -> (usize, usize) {
+        let any = self.all().filter(|any| any.cache().retired() > 0);
+        any.fold((0, 0), |sum, any| {
+            let bytes = any.with(readers, |cache| cache.retired_bytes());
+            (sum.0 + any.cache().retired(), sum.1 + bytes)
+        })
+    }
+
+    /// Puts a spilled magazine into the depot, or gives it back where that is full.
+    pub(crate) fn deposit(&self, pairs: Vec<Pair>) -> Option<Vec<Pair>> {
+        let mut depot = self.depot.lock();
+        if depot.len() >= DEPOT_MAX {
+            return Some(pairs);
+        }
+        add(&self.in_depot, pairs.len());
+        depot.push(pairs);
+        None
+    }
+
+    /// Takes a spilled magazine out of the depot.
+    pub(crate) fn withdraw(&self) -> Option<Vec<Pair>> {
+        // Relaxed: a hint that spares the lock.
+        if self.in_depot.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut depot = self.depot.lock();
+        let pairs = depot.pop()?;
+        sub(&self.in_depot, pairs.len());
+        Some(pairs)
+    }
+
+    /// The table is gone: nobody asks for its caches again.
+    pub(crate) fn close(&self) {
+        // Relaxed: see `is_closed`.
+        self.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+local! {
+    /// The fast way to the thread's cache of a table.
+    static LATEST: Latest<Cache> = Latest::new()
+}
+
+impl PerThread for Caches {
+    type Value = Cache;
+
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn roster(&self) -> &Roster<Cache> {
+        &self.roster
+    }
+
+    fn make(&self) -> Cache {
+        Cache {
+            cells: Biased::new(Cells::default(), self.plain),
+            counters: Counters::default(),
+            reclaiming: AtomicBool::new(false),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        // Relaxed: a hint. What is kept once too often goes the next time.
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    fn can_leave(_: &Cache) -> bool {
+        true
+    }
+
+    fn mine(all: &AllMine) -> &Mine<Self> {
+        &all.caches
+    }
+
+    fn with_latest<R>(f: impl FnOnce(&Latest<Cache>) -> R) -> Option<R> {
+        LATEST.try_with(f).ok()
+    }
+}

@@ -1,0 +1,135 @@
+//! The lock of a thread's cache, and what a newcomer sees of those who found nobody there before.
+
+use super::modelling::{UNBOUNDED, explore};
+use super::{Bare, HOME, POISON, handle};
+use crate::cache::Biased;
+use crate::slot;
+use crate::sync::Arc;
+use crate::sync::atomic::{Ordering, fence};
+use crate::threads::Roster;
+use loom::thread;
+
+/// Adds to the value for the owner; whether it came in by the short way.
+fn add_as_owner(biased: &Biased<u64>) -> bool {
+    // SAFETY: each model has one owner at a time, which is not inside yet.
+    let entered = unsafe { biased.enter() };
+    let is_short = entered.is_some();
+    match entered {
+        Some(mut entered) => *entered.value() += 1,
+        None => biased.with_mutex(|value| *value += 1),
+    }
+    is_short
+}
+
+/// The heavy barrier of a plain heap.
+fn heavy_barrier() {
+    fence(Ordering::SeqCst);
+}
+
+/// The owner and another thread are never inside together, and see what the other did.
+#[test]
+fn owner_against_other() {
+    let paths = ["by the short way", "revoked", "the other was first", "the owner was first"];
+    explore(UNBOUNDED, paths, |[short, revoked, other_first, owner_first]| {
+        let biased = Arc::new(Biased::new(0, true));
+        let owner = thread::spawn({
+            let biased = Arc::clone(&biased);
+            move || [add_as_owner(&biased), add_as_owner(&biased)]
+        });
+        let before = biased.with_other(heavy_barrier, |value| {
+            *value += 10;
+            *value - 10
+        });
+        let ways = owner.join().unwrap();
+        short.reached_if(ways.contains(&true));
+        revoked.reached_if(ways.contains(&false));
+        other_first.reached_if(before == 0);
+        owner_first.reached_if(before == 2);
+        assert_eq!(biased.with_other(heavy_barrier, |value| *value), 12);
+    });
+}
+
+/// Two others at a time, and the owner. Three threads: bounded.
+#[test]
+fn owner_against_two_others() {
+    explore(Some(3), ["by the short way", "revoked"], |[short, revoked]| {
+        let biased = Arc::new(Biased::new(0, true));
+        let spawn_other = || {
+            let biased = Arc::clone(&biased);
+            thread::spawn(move || biased.with_other(heavy_barrier, |value| *value += 10))
+        };
+        let others = [spawn_other(), spawn_other()];
+        let is_short = add_as_owner(&biased);
+        short.reached_if(is_short);
+        revoked.reached_if(!is_short);
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(biased.with_mutex(|value| *value), 21);
+    });
+}
+
+/// Whoever finds a node vacant needs no heavy barrier: a thread that takes it over later finds it revoked.
+#[test]
+fn newcomer_against_other() {
+    let paths = ["vacant", "taken", "the newcomer came by the short way", "revoked"];
+    explore(UNBOUNDED, paths, |[vacant, taken, short, revoked]| {
+        let roster = Arc::new(Roster::<Biased<u64>>::new());
+        // SAFETY: the roster keeps the node alive.
+        unsafe { &*roster.acquire(|| Biased::new(0, true)) }.disown();
+        let newcomer = thread::spawn({
+            let roster = Arc::clone(&roster);
+            move || {
+                // SAFETY: as above.
+                let node = unsafe { &*roster.acquire(|| unreachable!("one is vacant")) };
+                let is_short = add_as_owner(&node.value);
+                node.disown();
+                is_short
+            }
+        });
+        let node = roster.iter().next().expect("there is one node");
+        let order = || {
+            let is_vacant = node.is_vacant();
+            if !is_vacant {
+                heavy_barrier();
+            }
+            vacant.reached_if(is_vacant);
+            taken.reached_if(!is_vacant);
+        };
+        node.value.with_other(order, |value| *value += 10);
+        let is_short = newcomer.join().unwrap();
+        short.reached_if(is_short);
+        revoked.reached_if(!is_short);
+        assert_eq!(node.value.with_mutex(|value| *value), 11);
+    });
+}
+
+/// Who is alone needs no heavy barrier for a grace period: a reader that comes later sees the object gone.
+#[test]
+fn reclaim_alone_against_newcomer() {
+    let paths = ["alone", "not alone", "reclaimed", "found", "stale"];
+    explore(UNBOUNDED, paths, |[alone, not_alone, reclaimed, found, stale]| {
+        let bare = Arc::new(Bare::new());
+        let reader = thread::spawn({
+            let bare = Arc::clone(&bare);
+            move || bare.read()
+        });
+        assert_eq!(slot::unlink(&bare.word, handle()), Some(HOME));
+        let is_alone = bare.readers.is_alone();
+        if !is_alone {
+            bare.readers.heavy_barrier();
+        }
+        // What a grace period looks at after the barrier.
+        let is_over =
+            bare.readers.iter().all(|record| record.active.load(Ordering::Acquire) % 2 == 0);
+        if is_over {
+            bare.place(HOME).write(POISON);
+        }
+        let place = reader.join().unwrap();
+        alone.reached_if(is_alone);
+        not_alone.reached_if(!is_alone);
+        reclaimed.reached_if(is_over);
+        found.reached_if(place == Some(HOME));
+        stale.reached_if(place.is_none());
+    });
+}

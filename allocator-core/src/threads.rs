@@ -1,0 +1,262 @@
+//! What each thread owns one of: nodes on a list that only grows, so that others can look at all of them without
+//! a lock, and the thread-local short cut to the thread's own node.
+//!
+//! A thread takes a node for every set (the readers of a heap, the caches of a table) that it works with, and
+//! leaves it to the next newcomer when it ends. The number of nodes is that of the threads that were
+//! alive at a time.
+
+use crate::cache::Caches;
+use crate::guard::Readers;
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::cell::{Cell, RefCell};
+use core::ptr;
+
+/// One thread's node. Padded to two cache lines, so that a thread's stores never take a line that another
+/// thread stores to.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Node<V> {
+    pub(crate) value: V,
+    /// Taken by a thread.
+    owned: AtomicBool,
+    /// The node that was pushed before this one; never changes once published.
+    next: *const Node<V>,
+}
+
+impl<V> Node<V> {
+    /// Leaves the node to the next newcomer.
+    pub(crate) fn disown(&self) {
+        // Release: the next owner must see what we did with the node. Partner: the Acquire in `claim`.
+        self.owned.store(false, Ordering::Release);
+    }
+
+    /// Takes the node over; false when somebody owns it.
+    fn claim(&self) -> bool {
+        // Acquire: pairs with the Release in `disown`; weaker, we could continue from an old value. And with
+        // that in `is_vacant`. Relaxed on failure: nothing is read then.
+        self.owned.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Whether nobody owns the node. If so, whoever claims it later sees what the caller wrote before, as if it
+    /// had come after a heavy barrier of the caller's.
+    pub(crate) fn is_vacant(&self) -> bool {
+        // A read-modify-write, though it changes nothing: a later `claim` reads from it. Release: what we
+        // wrote before. Acquire: what the last owner did. Partners: `claim`, `disown`. As a plain load it
+        // would not order the newcomer behind us.
+        self.owned.compare_exchange(false, false, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// All nodes of one set.
+#[derive(Debug)]
+pub(crate) struct Roster<V> {
+    head: AtomicPtr<Node<V>>,
+}
+
+impl<V> Roster<V> {
+    pub(crate) fn new() -> Self {
+        Self { head: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Takes a node that nobody owns, or adds one. O(nodes).
+    pub(crate) fn acquire(&self, make: impl FnOnce() -> V) -> *const Node<V> {
+        if let Some(free) = self.iter().find(|node| node.claim()) {
+            return free;
+        }
+        let node = Node { value: make(), owned: AtomicBool::new(true), next: ptr::null() };
+        let node = Box::into_raw(Box::new(node));
+        // Relaxed: a hint for the compare-and-swap.
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            // SAFETY: not published yet, so nobody else sees the node.
+            unsafe { (*node).next = head };
+            // Release: publishes the node's fields. Partner: the Acquire in `iter`. AcqRel keeps the older nodes
+            // visible through ours, and orders us behind `is_alone`. Relaxed on failure: retried with a
+            // new hint.
+            match self.head.compare_exchange(head, node, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return node,
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// All nodes, newest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Node<V>> {
+        // Acquire: pairs with the Release in `acquire`. A node that is pushed later belongs to a thread whose
+        // light barrier comes after our heavy one, which therefore sees our writes.
+        let mut at: *const Node<V> = self.head.load(Ordering::Acquire);
+        core::iter::from_fn(move || {
+            // SAFETY: nodes are freed only when the roster is dropped.
+            let node = unsafe { at.as_ref() }?;
+            at = node.next;
+            Some(node)
+        })
+    }
+
+    /// Whether no thread but the one that owns `own` has a node. If so, whoever takes one later sees what the
+    /// caller wrote before, and no heavy barrier is needed. O(nodes).
+    pub(crate) fn is_alone(&self, own: *const Node<V>) -> bool {
+        // Relaxed: a hint for the compare-and-swap.
+        let mut head = self.head.load(Ordering::Relaxed);
+        // AcqRel: a read-modify-write that changes nothing, so that whoever pushes a node later reads from it.
+        // Partner: the AcqRel in `acquire`. Relaxed on failure: retried.
+        while let Err(now) =
+            self.head.compare_exchange(head, head, Ordering::AcqRel, Ordering::Relaxed)
+        {
+            head = now;
+        }
+        self.iter().all(|node| ptr::eq(node, own) || node.is_vacant())
+    }
+}
+
+impl<V> Drop for Roster<V> {
+    fn drop(&mut self) {
+        // Relaxed: `&mut self` says that nobody else is here.
+        let mut at = self.head.load(Ordering::Relaxed);
+        while !at.is_null() {
+            // SAFETY: made by `Box::into_raw` in `acquire`, and nobody holds the roster any more.
+            let node = unsafe { Box::from_raw(at) };
+            at = node.next.cast_mut();
+        }
+    }
+}
+
+/// A set with a node for each thread that works with it.
+pub(crate) trait PerThread: Sized + 'static {
+    /// What a node holds.
+    type Value;
+
+    /// Never reused among the sets of this kind, so that a thread's memory of a dead set's node is never
+    /// mistaken for this one's.
+    fn id(&self) -> u64;
+
+    fn roster(&self) -> &Roster<Self::Value>;
+
+    /// What a new node holds.
+    fn make(&self) -> Self::Value;
+
+    /// Nobody will ask for nodes of this set again; threads may forget theirs.
+    fn is_closed(&self) -> bool;
+
+    /// Whether a thread that ends can leave its node to others.
+    fn can_leave(value: &Self::Value) -> bool;
+
+    /// The thread's own nodes of this kind.
+    fn mine(all: &AllMine) -> &Mine<Self>;
+
+    /// Runs `f` with the short cut, which is there until the thread is gone; `None` in a model that ends.
+    fn with_latest<R>(f: impl FnOnce(&Latest<Self::Value>) -> R) -> Option<R>;
+}
+
+/// Entries of a short cut.
+const LATEST: usize = 8;
+
+/// The short cut to the thread's nodes that it used last, by the low bits of their sets' ids.
+pub(crate) struct Latest<V>([Cell<(u64, *const Node<V>)>; LATEST]);
+
+impl<V> Latest<V> {
+    pub(crate) const fn new() -> Self {
+        Self([const { Cell::new((0, ptr::null())) }; LATEST])
+    }
+
+    /// The node of the set `id`; never null.
+    #[inline(always)]
+    pub(crate) fn get(&self, id: u64) -> Option<*const Node<V>> {
+        let (cached, node) = self.0[id as usize % LATEST].get();
+        (cached == id).then_some(node)
+    }
+
+    fn set(&self, id: u64, node: *const Node<V>) {
+        self.0[id as usize % LATEST].set((id, node));
+    }
+
+    fn forget(&self, node: *const Node<V>) {
+        self.0.iter().filter(|entry| entry.get().1 == node).for_each(|e| e.set((0, ptr::null())));
+    }
+}
+
+/// All nodes of one kind that a thread owns, with what keeps them alive; leaves them when the thread ends.
+pub(crate) struct Mine<S: PerThread>(RefCell<Vec<Entry<S>>>);
+
+/// A set, and the thread's node of it.
+type Entry<S> = (Arc<S>, *const Node<<S as PerThread>::Value>);
+
+impl<S: PerThread> Mine<S> {
+    const fn new() -> Self {
+        Self(RefCell::new(Vec::new()))
+    }
+
+    fn node_of(&self, set: &S) -> Option<*const Node<S::Value>> {
+        let mine = self.0.borrow();
+        mine.iter().find(|(there, _)| there.id() == set.id()).map(|(_, node)| *node)
+    }
+}
+
+impl<S: PerThread> Drop for Mine<S> {
+    fn drop(&mut self) {
+        for (_set, node) in self.0.get_mut().drain(..) {
+            S::with_latest(|latest| latest.forget(node));
+            // SAFETY: `_set` keeps the node alive, and this thread owns it.
+            let node = unsafe { &*node };
+            if S::can_leave(&node.value) {
+                node.disown();
+            }
+        }
+    }
+}
+
+/// All nodes that a thread owns.
+// One thread-local for all kinds: in which order a model drops several is left to chance.
+pub(crate) struct AllMine {
+    pub(crate) records: Mine<Readers>,
+    pub(crate) caches: Mine<Caches>,
+}
+
+#[cfg(not(loom))]
+std::thread_local! {
+    /// Leaves the nodes to others when the thread ends.
+    static MINE: AllMine = const { AllMine { records: Mine::new(), caches: Mine::new() } };
+}
+#[cfg(loom)]
+loom::thread_local! {
+    static MINE: AllMine = AllMine { records: Mine::new(), caches: Mine::new() };
+}
+
+/// Runs `f` with the thread's own nodes of a kind; `None` while the thread is being torn down.
+fn with_mine<S: PerThread, R>(f: impl FnOnce(&Mine<S>) -> R) -> Option<R> {
+    MINE.try_with(|all| f(S::mine(all))).ok()
+}
+
+/// The node that this thread has of the set, if any.
+pub(crate) fn own<S: PerThread>(set: &S) -> Option<*const Node<S::Value>> {
+    with_mine(|mine: &Mine<S>| mine.node_of(set)).flatten()
+}
+
+/// How long the node that [`find`] gives is the caller's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Tenure {
+    /// Until the thread ends.
+    Thread,
+    /// Until the caller disowns it: the thread is being torn down and has no list any more.
+    Once,
+}
+
+/// The slow way to this thread's node: its list, then a node that nobody owns, then a new one.
+#[cold]
+pub(crate) fn find<S: PerThread>(set: &Arc<S>) -> (*const Node<S::Value>, Tenure) {
+    let found = with_mine(|mine: &Mine<S>| {
+        let node = mine.node_of(set).unwrap_or_else(|| {
+            mine.0.borrow_mut().retain(|(there, _)| !there.is_closed());
+            let node = set.roster().acquire(|| set.make());
+            mine.0.borrow_mut().push((Arc::clone(set), node));
+            node
+        });
+        S::with_latest(|latest| latest.set(set.id(), node));
+        node
+    });
+    match found {
+        Some(node) => (node, Tenure::Thread),
+        None => (set.roster().acquire(|| set.make()), Tenure::Once),
+    }
+}
