@@ -78,7 +78,9 @@ mod imp {
     pub(crate) use std::sync::Arc;
     pub(crate) mod atomic {
         use loom::sync::atomic as model;
-        pub(crate) use loom::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+        pub(crate) use loom::sync::atomic::{
+            AtomicBool, AtomicIsize, AtomicU32, AtomicUsize, Ordering,
+        };
 
         loom::lazy_static! {
             static ref FENCES: model::AtomicUsize = model::AtomicUsize::new(0);
@@ -114,7 +116,6 @@ mod imp {
         }
 
         pub(crate) type AtomicU64 = Shadowed<model::AtomicU64>;
-        pub(crate) type AtomicU32 = Shadowed<model::AtomicU32>;
         pub(crate) type AtomicPtr<T> = Shadowed<model::AtomicPtr<T>>;
 
         impl<A> Shadowed<A> {
@@ -158,14 +159,7 @@ mod imp {
             };
         }
         shadowed!([] model::AtomicU64, u64);
-        shadowed!([] model::AtomicU32, u32);
         shadowed!([T] model::AtomicPtr<T>, *mut T);
-
-        impl AtomicU32 {
-            pub(crate) fn store(&self, value: u32, order: Ordering) {
-                self.change(|atomic| atomic.store(value, order));
-            }
-        }
 
         impl AtomicU64 {
             pub(crate) fn store(&self, value: u64, order: Ordering) {
