@@ -168,6 +168,15 @@ fn unlink_slowly<T: ?Sized>(word: &AtomicU64, handle: Handle<T>) -> Option<u32> 
     change(word, handle, |seen| Some(seen.after()))
 }
 
+/// The same, while the block is one that `is_it` says yes to; gives `None` where it is another.
+pub(crate) fn unlink_if<T: ?Sized>(
+    word: &AtomicU64,
+    handle: Handle<T>,
+    is_it: impl Fn(u32) -> bool,
+) -> Option<u32> {
+    change(word, handle, |seen| is_it(seen.offset()).then(|| seen.after()))
+}
+
 /// Lets the slot of `handle` name the block at `new` in place of the one at `old`.
 ///
 /// False when the handle is stale or the slot names another block by now; the caller, who is inside a

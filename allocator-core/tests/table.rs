@@ -228,3 +228,50 @@ fn layouts_of_every_kind_are_placed() {
         assert_eq!(refused.map(drop).unwrap_err().kind, AllocErrorKind::Unsupported);
     }
 }
+
+#[test]
+fn what_was_found_is_retired_unless_it_was_replaced() {
+    for policy in Policy::ALL {
+        let heap = heap(*policy, 1 << 16);
+        let (pool, drops_of) = (Typed::new(&heap), Arc::default());
+        let [gone, kept, stale] = [1, 2, 3].map(|i| pool.insert(Tally::new(i, &drops_of)).unwrap());
+        let guard = pool.table.enter();
+        let found = [gone, kept, stale].map(|handle| guard.locate(handle).unwrap());
+        assert!(pool.update(kept, |old| Tally::new(old.number + 10, &drops_of)).is_some());
+        assert!(pool.table.retire(stale));
+        assert!(!guard.retire_found(kept, found[1]) && !guard.retire_found(stale, found[2]));
+        assert!(!guard.retire_found(gone, found[1]), "{policy}: another object's place");
+        assert!(guard.retire_found(gone, found[0]) && !guard.retire_found(gone, found[0]));
+        assert!(guard.retire_found(kept, guard.locate(kept).unwrap()));
+        assert_eq!((pool.table.len(), drops(&drops_of)), (0, 0), "{policy}");
+        drop(guard);
+        assert_eq!((pool.table.reclaim(), drops(&drops_of)), (4, 4), "{policy}");
+        heap.verify().unwrap();
+    }
+}
+
+#[test]
+fn hints_take_any_index_and_change_nothing() {
+    for policy in Policy::ALL {
+        let heap = heap(*policy, 1 << 16);
+        let pool: Typed<[u64; 9]> = Typed::new(&heap);
+        let handles: Vec<_> = (0..200).map(|i| pool.insert([i; 9]).unwrap()).collect();
+        assert!(handles.iter().step_by(3).all(|handle| pool.table.retire(*handle)));
+        let indices = (0..pool.table.slots_used() + 100).chain([u32::MAX - 1, u32::MAX]);
+        let mut by_hint = Vec::new();
+        for index in indices {
+            pool.table.prefetch_slot(index);
+            for bytes in [0, 1, 72, usize::MAX] {
+                pool.table.prefetch_block(index, bytes);
+            }
+            let handle = pool.table.enter().handle_at(index);
+            assert_eq!(pool.table.offset_hint(index).is_some(), handle.is_some(), "{policy}");
+            by_hint.extend(pool.table.offset_hint(index).map(|hint| (hint, index)));
+        }
+        by_hint.sort_unstable();
+        let guard = pool.table.enter();
+        let place = |index| guard.locate(guard.handle_at(index).unwrap()).unwrap();
+        assert!(by_hint.is_sorted_by_key(|(_, index)| place(*index)), "{policy}");
+        assert_eq!(by_hint.len(), pool.table.len());
+    }
+}

@@ -7,8 +7,10 @@
 //! * `view.rs`: [`Table`], the face for typed pools: reserve, publish, locate, retire, hold, swap;
 //! * `recycle.rs`: where pairs of a slot and a block come from and go to: the thread's cache, the store;
 //! * `retire.rs`: retired objects, from their end of life until their block is free;
-//! * `take.rs`: taking a value out.
+//! * `take.rs`: taking a value out;
+//! * `many.rs`: help for batches.
 
+mod many;
 mod recycle;
 mod retire;
 mod take;

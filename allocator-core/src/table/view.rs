@@ -33,7 +33,7 @@ pub struct TableSpec {
 pub struct Table {
     heap: Heap,
     slots: Arc<Slots>,
-    view: View,
+    pub(super) view: View,
     /// Of the heap's readers.
     readers: u64,
     /// What each object asks of the store.
@@ -43,13 +43,13 @@ pub struct Table {
 
 /// What a look-up needs, by value: the copy of a guard stays in registers over many reads.
 #[derive(Clone, Copy, Debug)]
-struct View {
+pub(super) struct View {
     /// `slots.words`; unused in a model.
-    words: *const AtomicU64,
+    pub(super) words: *const AtomicU64,
     /// Number of words.
-    limit: u32,
+    pub(super) limit: u32,
     /// Granule 0 of the buffer.
-    base: *mut u8,
+    pub(super) base: *mut u8,
 }
 
 // SAFETY: the pointers lead to memory that `slots` and `heap` own and share between threads; whether the objects
@@ -130,7 +130,7 @@ impl Table {
     }
 
     #[inline(always)]
-    fn load(&self, view: View, index: u32) -> Option<u64> {
+    pub(super) fn load(&self, view: View, index: u32) -> Option<u64> {
         if index >= view.limit {
             return None;
         }
@@ -254,8 +254,8 @@ pub struct TableGuard<'t> {
     #[cfg(loom)]
     borrows: core::cell::RefCell<Vec<crate::raw::Borrowed>>,
     _guard: Guard<'t>,
-    view: View,
-    table: &'t Table,
+    pub(super) view: View,
+    pub(super) table: &'t Table,
 }
 
 impl<'t> TableGuard<'t> {
