@@ -1,8 +1,9 @@
 //! What can go wrong. Calls that were given a value give it back.
 
-use allocator_core::{AllocError, BuildError, StaleHandle};
+use allocator_core::{AllocError, BuildError, Handle, StaleHandle};
 use core::error::Error;
 use core::fmt;
+use core::iter::{Chain, Once, once};
 
 /// Why a pool with a heap of its own could not be made.
 ///
@@ -90,6 +91,58 @@ impl<T> From<InsertError<T>> for AllocError {
         refused.error
     }
 }
+
+/// A batch that was refused in the middle, with all its parts: the handles of what was put in, the value
+/// that had no room, and the values after it.
+///
+/// `Debug`, `Display` and `Error` ask nothing of `T` and the iterator; the values are not shown.
+///
+/// ```
+/// use typed_pool::{Heap, Pool};
+/// let pool = Pool::new(&Heap::builder().capacity(1024).build()?)?;
+/// let refused = pool.insert_many((0..20_u8).map(|i| [i; 100])).unwrap_err();
+/// assert!(refused.error.largest_free < 100);
+/// assert_eq!(usize::from(refused.value[0]), refused.handles.len());
+///
+/// let handles = refused.handles.clone();
+/// assert_eq!(pool.remove_many(&handles[1..]), handles.len() - 1); // make room, go on
+/// let again = pool.insert_many(refused.into_values().take(1))?;
+/// assert!(pool.get(handles[1]).is_none() && pool.contains(again[0]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct InsertManyError<T, I> {
+    /// Handles of the values that were put in; they are in the pool.
+    pub handles: Vec<Handle<T>>,
+    /// The value that was not.
+    pub value: T,
+    /// The values after it, which were not looked at.
+    pub rest: I,
+    /// Why not.
+    pub error: AllocError,
+}
+
+impl<T, I: Iterator<Item = T>> InsertManyError<T, I> {
+    /// The values that were not put in.
+    pub fn into_values(self) -> Chain<Once<T>, I> {
+        once(self.value).chain(self.rest)
+    }
+}
+
+impl<T, I> fmt::Debug for InsertManyError<T, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = f.debug_struct("InsertManyError");
+        parts.field("inserted", &self.handles.len()).field("error", &self.error);
+        parts.finish_non_exhaustive()
+    }
+}
+
+impl<T, I> fmt::Display for InsertManyError<T, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} values were inserted, then: {}", self.handles.len(), self.error)
+    }
+}
+
+impl<T, I> Error for InsertManyError<T, I> {}
 
 /// Why an object was not replaced by a new version; it is as it was.
 #[derive(Clone, PartialEq, Eq, Debug)]

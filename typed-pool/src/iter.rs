@@ -1,11 +1,12 @@
 //! Iterators over pools.
 //!
-//! They go through the slots in order of their index and never go back, so a handle is seen once at
-//! most.
+//! They go through the slots once, in order of their index, so a handle is seen once at most; except [`GetMany`], which goes through handles that it is given.
 
+use crate::ahead::{Ahead, ask_ahead_of};
 use crate::place::{Objects, Section, Walk};
 use crate::reference::{Ref, RefMut};
 use allocator_core::Handle;
+use core::borrow::Borrow;
 use core::fmt;
 use core::iter::FusedIterator;
 use core::ops::Range;
@@ -29,6 +30,7 @@ impl<'p, T> Iterator for Iter<'p, T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.slots.by_ref().find_map(|index| {
+            ask_ahead_of::<T>(self.objects.table(), index);
             let section = self.objects.enter();
             let handle = section.handle_at(index)?;
             Some((handle, Ref::new(section.into_shared(handle)?)))
@@ -49,7 +51,7 @@ pub struct GuardIter<'g, T> {
 
 impl<'g, T> GuardIter<'g, T> {
     pub(crate) fn new(section: &'g Section<'g, T>) -> Self {
-        Self { section, slots: 0..section.slots_used() }
+        Self { section, slots: 0..section.table().slots_used() }
     }
 }
 
@@ -59,6 +61,7 @@ impl<'g, T> Iterator for GuardIter<'g, T> {
     fn next(&mut self) -> Option<Self::Item> {
         let section = self.section;
         self.slots.by_ref().find_map(|index| {
+            ask_ahead_of::<T>(section.table(), index);
             let handle = section.handle_at(index)?;
             Some((handle, section.get(handle)?))
         })
@@ -68,6 +71,41 @@ impl<'g, T> Iterator for GuardIter<'g, T> {
         (0, Some(self.slots.len()))
     }
 }
+
+/// The objects of many handles, under one guard; made by
+/// [`PoolGuard::get_many`](crate::PoolGuard::get_many).
+pub struct GetMany<'g, T, I> {
+    section: &'g Section<'g, T>,
+    handles: Ahead<T, I>,
+}
+
+impl<'g, T, I: Iterator<Item: Borrow<Handle<T>>> + Clone> GetMany<'g, T, I> {
+    #[inline]
+    pub(crate) fn new(section: &'g Section<'g, T>, handles: I) -> Self {
+        Self { section, handles: Ahead::new(section.table(), handles) }
+    }
+}
+
+impl<'g, T, I: Iterator<Item: Borrow<Handle<T>>> + Clone> Iterator for GetMany<'g, T, I> {
+    type Item = Option<&'g T>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let handle = self.handles.next(self.section.table())?;
+        Some(self.section.get(handle))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.handles.size_hint()
+    }
+}
+
+impl<T, I: ExactSizeIterator<Item: Borrow<Handle<T>>> + Clone> ExactSizeIterator
+    for GetMany<'_, T, I>
+{
+}
+
+impl<T, I: FusedIterator<Item: Borrow<Handle<T>>> + Clone> FusedIterator for GetMany<'_, T, I> {}
 
 /// The handles of a pool's objects; made by [`Pool::handles`](crate::Pool::handles).
 pub struct Handles<'p, T> {
@@ -125,12 +163,12 @@ impl<T> FusedIterator for IterMut<'_, T> {}
 
 /// `Debug` that asks nothing of `T`.
 macro_rules! debug {
-    ($($name:ident),*) => { $(
-        impl<T> fmt::Debug for $name<'_, T> {
+    ($($name:ident $(<$rest:ident>)?),*) => { $(
+        impl<T $(, $rest)?> fmt::Debug for $name<'_, T $(, $rest)?> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($name)).finish_non_exhaustive()
             }
         }
     )* };
 }
-debug!(Iter, GuardIter, Handles, IterMut);
+debug!(Iter, GuardIter, GetMany<I>, Handles, IterMut);

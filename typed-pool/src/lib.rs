@@ -29,12 +29,13 @@
 //! # Overview
 //! | to | call | waits for |
 //! |---|---|---|
-//! | put in | [`insert`](Pool::insert), [`insert_with`](Pool::insert_with) | a lock of some instructions |
-//! | read | [`get`](Pool::get), [`with`](Pool::with); many: [`enter`](Pool::enter), [`iter`](Pool::iter) | at most the copy of that object |
+//! | put in | [`insert`](Pool::insert), [`insert_with`](Pool::insert_with); many: [`insert_many`](Pool::insert_many), `extend` | a lock of some instructions |
+//! | read | [`get`](Pool::get), [`with`](Pool::with); many: [`enter`](Pool::enter), [`get_many`](PoolGuard::get_many), [`with_many`](Pool::with_many) | at most the copy of that object |
+//! | read all | [`iter`](Pool::iter), [`PoolGuard::iter`] | as above |
 //! | keep, or send elsewhere | [`pin`](Pool::pin) | as above |
 //! | change, shared | [`replace`](Pool::replace), [`rcu`](Pool::rcu); or a `Mutex` or atomics inside `T` | a lock of some instructions |
 //! | change, alone | [`get_mut`](Pool::get_mut), [`iter_mut`](Pool::iter_mut), [`retain`](Pool::retain) | as a read |
-//! | remove | [`remove`](Pool::remove), [`clear`](Pool::clear) | a lock of some instructions |
+//! | remove | [`remove`](Pool::remove), [`clear`](Pool::clear); many: [`remove_many`](Pool::remove_many) | a lock of some instructions |
 //! | get the value back | [`take`](Pool::take), [`try_take`](Pool::try_take), [`drain`](Pool::drain) | `take`: readers, up to the heap's patience |
 //! | compact | [`defragment`](Pool::defragment), [`Heap::defragment`] | readers, up to the heap's patience |
 //!
@@ -135,8 +136,10 @@
 
 #![deny(unsafe_code)]
 
+mod ahead;
 mod error;
 mod iter;
+mod many;
 mod mutate;
 mod pinned;
 mod pool;
@@ -150,8 +153,8 @@ mod place;
 #[cfg(doctest)]
 mod refused;
 
-pub use error::{InsertError, PoolError, RcuError, ReplaceError};
-pub use iter::{GuardIter, Handles, Iter, IterMut};
+pub use error::{InsertError, InsertManyError, PoolError, RcuError, ReplaceError};
+pub use iter::{GetMany, GuardIter, Handles, Iter, IterMut};
 pub use mutate::Drain;
 pub use pinned::Pinned;
 pub use pool::Pool;

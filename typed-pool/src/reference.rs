@@ -1,8 +1,9 @@
 //! What reads and writes objects: [`PoolGuard`], [`Ref`], [`RefMut`].
 
-use crate::iter::GuardIter;
+use crate::iter::{GetMany, GuardIter};
 use crate::place::{Exclusive, Section, Shared};
 use allocator_core::Handle;
+use core::borrow::Borrow;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
@@ -45,6 +46,36 @@ impl<'p, T> PoolGuard<'p, T> {
     #[inline]
     pub fn get(&self, handle: Handle<T>) -> Option<&T> {
         self.section.get(handle)
+    }
+
+    /// The objects of many handles, in their order; `None` for each that is stale. The handles may be
+    /// a slice, or anything else that gives handles or references to them, such as
+    /// `edges.iter().map(|edge| edge.to)`.
+    ///
+    /// Asks for slots and objects before their turn comes, so that the cache misses of many handles
+    /// overlap: with objects beyond the cache two to six times as fast as [`get`](Self::get) in a
+    /// loop that does something with each object or reads it whole, if it is larger than a cache line.
+    /// With objects that are in the cache it costs some nanoseconds each. The handles are gone through
+    /// three times, a few apart, hence the `Clone`. Otherwise as `get`, one after the other, each when
+    /// its turn comes. O(1) each.
+    ///
+    /// ```
+    /// # use typed_pool::Pool;
+    /// let pool = Pool::with_capacity(8)?;
+    /// let handles = [pool.insert("a")?, pool.insert("b")?, pool.insert("c")?];
+    /// pool.remove(handles[1]);
+    /// let guard = pool.enter();
+    /// assert!(guard.get_many(&handles).eq([Some(&"a"), None, Some(&"c")]));
+    /// let backwards: Vec<_> = guard.get_many(handles.iter().rev()).flatten().collect();
+    /// assert_eq!(backwards, [&"c", &"a"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn get_many<I>(&self, handles: I) -> GetMany<'_, T, I::IntoIter>
+    where
+        I: IntoIterator<Item: Borrow<Handle<T>>, IntoIter: Clone>,
+    {
+        GetMany::new(&self.section, handles.into_iter())
     }
 
     /// The objects of the pool with their handles; see [`Pool::iter`](crate::Pool::iter) for what

@@ -64,6 +64,22 @@
 //! let mut kept: Option<&String> = None;
 //! pool.rcu(handle, |text| { kept = Some(text); text.clone() }).unwrap();
 //! ```
+//! ... nor what is read in batches:
+//! ```compile_fail,E0597
+//! let pool = typed_pool::Pool::with_capacity(8).unwrap();
+//! let handles = pool.insert_many([1, 2]).unwrap();
+//! let objects: Vec<&i32> = {
+//!     let guard = pool.enter();
+//!     guard.get_many(&handles).flatten().collect()
+//! };
+//! println!("{objects:?}");
+//! ```
+//! ```compile_fail,E0521
+//! let pool = typed_pool::Pool::with_capacity(8).unwrap();
+//! let handles = pool.insert_many([1, 2]).unwrap();
+//! let mut kept: Vec<&i32> = Vec::new();
+//! pool.with_many(&handles, |_, object| kept.extend(object));
+//! ```
 //! A pool takes in no shorter borrows than its type says, though it is reached through `&`:
 //! ```compile_fail,E0597
 //! use typed_pool::Pool;

@@ -30,6 +30,10 @@ fn a_stale_handle_is_refused_by_everything() {
     assert!(!pool.contains(stale) && !pool.remove(stale));
     assert!(pool.get(stale).is_none() && pool.get_mut(stale).is_none());
     assert!(pool.enter().get(stale).is_none() && pool.with(stale, |_| ()).is_none());
+    assert_eq!(
+        (pool.enter().get_many([stale]).flatten().count(), pool.remove_many(&[stale])),
+        (0, 0)
+    );
     assert_eq!(pool.pin(stale).unwrap_err(), AccessError::Stale);
     assert_eq!(pool.take(stale).unwrap_err(), TakeError::Stale);
     assert_eq!(pool.try_take(stale).unwrap_err(), TakeError::Stale);
@@ -76,6 +80,7 @@ fn made_up_handles_find_nothing_or_an_object_of_the_pool() {
         for forged in forged.iter().filter(|forged| !handles.contains(*forged)) {
             assert!(!pool.contains(*forged) && pool.get(*forged).is_none());
             assert!(!pool.remove(*forged) && pool.take(*forged).is_err());
+            assert_eq!(pool.enter().get_many([forged]).next(), Some(None));
             assert!(pool.replace(*forged, String::new()).is_err());
         }
         assert_eq!(pool.len(), 500);

@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard};
 use typed_pool::{
-    Drain, GuardIter, Handle, Handles, InsertError, Iter, IterMut, Pinned, Pool, PoolError,
-    PoolGuard, RcuError, Ref, RefMut, ReplaceError,
+    Drain, GetMany, GuardIter, Handle, Handles, InsertError, InsertManyError, Iter, IterMut,
+    Pinned, Pool, PoolError, PoolGuard, RcuError, Ref, RefMut, ReplaceError,
 };
 
 /// Whether a type is `Send`, and whether it is `Sync`: inherent constants win over those of the
@@ -83,6 +83,8 @@ fn what_carries_a_guard_stays_on_its_thread() {
         RefMut<'static, SyncOnly>: false false,
         GuardIter<'static, Both>: false false,
         GuardIter<'static, Neither>: false false,
+        GetMany<'static, Both, std::vec::IntoIter<Handle<Both>>>: false false,
+        GetMany<'static, SyncOnly, std::vec::IntoIter<Handle<SyncOnly>>>: false false,
     }
 }
 
@@ -113,6 +115,10 @@ fn errors_are_as_their_values_and_handles_go_everywhere() {
         InsertError<SendOnly>: true false,
         InsertError<SyncOnly>: false true,
         InsertError<Neither>: false false,
+        InsertManyError<Both, std::vec::IntoIter<Both>>: true true,
+        InsertManyError<SendOnly, std::vec::IntoIter<SendOnly>>: true false,
+        InsertManyError<SyncOnly, std::vec::IntoIter<SyncOnly>>: false true,
+        InsertManyError<Both, std::vec::IntoIter<Neither>>: false false,
         ReplaceError<Both>: true true,
         ReplaceError<SendOnly>: true false,
         ReplaceError<SyncOnly>: false true,

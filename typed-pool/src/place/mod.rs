@@ -133,9 +133,10 @@ impl<'p, T> Section<'p, T> {
         Some(Shared { place, _section: self })
     }
 
-    /// Every slot that was used by now is below this number.
-    pub(crate) fn slots_used(&self) -> u32 {
-        self.guard.table().slots_used()
+    /// The table, for what needs no type.
+    #[inline(always)]
+    pub(crate) fn table(&self) -> &'p Table {
+        self.guard.table()
     }
 
     /// The handle of the object in slot `index`, if there is one.

@@ -2,6 +2,7 @@
 //! `mod.rs`.
 
 use super::Objects;
+use crate::ahead::ask_ahead_of;
 use allocator_core::{AllocError, Handle, Replacement, Reservation, TableGuard};
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -82,6 +83,7 @@ pub(crate) struct Walk<'p, T> {
 impl<'p, T> Walk<'p, T> {
     pub(crate) fn next(&mut self) -> Option<(Handle<T>, Exclusive<'p, T>)> {
         self.slots.by_ref().find_map(|index| {
+            ask_ahead_of::<T>(&self.objects.table, index);
             let guard = self.objects.table.enter();
             let handle = guard.handle_at(index)?.cast::<T>();
             // SAFETY: the walk borrows the objects mutably for `'p`. Each slot is visited once, and
