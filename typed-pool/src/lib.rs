@@ -35,7 +35,7 @@
 //! | keep, or send elsewhere | [`pin`](Pool::pin) | as above |
 //! | change, shared | [`replace`](Pool::replace), [`rcu`](Pool::rcu); or a `Mutex` or atomics inside `T` | a lock of some instructions |
 //! | change, alone | [`get_mut`](Pool::get_mut), [`iter_mut`](Pool::iter_mut), [`retain`](Pool::retain) | as a read |
-//! | remove | [`remove`](Pool::remove), [`clear`](Pool::clear); many: [`remove_many`](Pool::remove_many) | a lock of some instructions |
+//! | remove | [`remove`](Pool::remove), [`clear`](Pool::clear); many: [`remove_many`](Pool::remove_many), [`remove_where`](Pool::remove_where) | a lock of some instructions |
 //! | get the value back | [`take`](Pool::take), [`try_take`](Pool::try_take), [`drain`](Pool::drain) | `take`: readers, up to the heap's patience |
 //! | compact | [`defragment`](Pool::defragment), [`Heap::defragment`] | readers, up to the heap's patience |
 //!

@@ -3,14 +3,14 @@
 //! Guards are opened for [`BATCH`] objects at a time, so that a long call delays moves and
 //! reclamation no more than a short one.
 
-use crate::ahead::{Ahead, SLOTS_AHEAD};
+use crate::ahead::{Ahead, SLOTS_AHEAD, ask_ahead_of};
 use crate::error::{InsertError, InsertManyError};
 use crate::pool::Pool;
 use allocator_core::Handle;
 use core::borrow::Borrow;
 
-/// How many objects one guard serves.
-const BATCH: u32 = if cfg!(any(loom, miri)) { 4 } else { 64 };
+/// How many objects, or slots, one guard serves.
+pub(crate) const BATCH: u32 = if cfg!(any(loom, miri)) { 4 } else { 64 };
 
 /// Handles for which room is made ahead, whatever an iterator promises.
 const PROMISED: usize = 1 << 12;
@@ -112,6 +112,44 @@ impl<T> Pool<T> {
         let mut removal = Removal { pool: self, handles, next: 0, removed: 0 };
         removal.run();
         removal.removed
+    }
+
+    /// Removes the objects for which `which` says yes, while other threads use the pool; gives their
+    /// number. What is seen while others insert and remove is as with [`iter`](Self::iter). An object
+    /// that is replaced between question and removal stays: its new version was not asked for. What
+    /// others change *inside* it in between, by a `Mutex` or atomics, is not noticed.
+    ///
+    /// A guard is open for 64 slots at a time, also while `which` runs. O(slots that were ever used).
+    /// See [`retain`](Self::retain) for who has the pool alone.
+    ///
+    /// # Panics
+    /// When `which` does, or the `Drop` of an object that was removed earlier. What was asked for until
+    /// then and had a yes is removed, all the rest is not.
+    ///
+    /// ```
+    /// # use typed_pool::Pool;
+    /// let sessions = Pool::with_capacity(8)?;
+    /// let handles = sessions.insert_many([5, 60, 70])?; // minutes of silence
+    /// assert_eq!(sessions.remove_where(|_, silent| *silent >= 30), 2);
+    /// assert!(sessions.contains(handles[0]) && !sessions.contains(handles[1]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remove_where(&self, mut which: impl FnMut(Handle<T>, &T) -> bool) -> usize {
+        let table = self.objects.table();
+        let mut slots = 0..table.slots_used();
+        let mut removed = 0;
+        while !slots.is_empty() {
+            let section = self.objects.enter();
+            for index in slots.by_ref().take(BATCH as usize) {
+                ask_ahead_of::<T>(table, index);
+                let Some(handle) = section.handle_at(index) else { continue };
+                let Some(object) = section.get(handle) else { continue };
+                if which(handle, object) {
+                    removed += usize::from(section.remove_found(handle, object));
+                }
+            }
+        }
+        removed
     }
 }
 

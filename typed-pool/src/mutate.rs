@@ -4,7 +4,9 @@
 //! other threads may defragment the heap. So every mutable borrow carries a guard, which keeps its
 //! object in place, and what is pinned is left alone.
 
+use crate::ahead::ask_ahead_of;
 use crate::iter::IterMut;
+use crate::many::BATCH;
 use crate::pool::Pool;
 use crate::reference::RefMut;
 use allocator_core::Handle;
@@ -69,14 +71,15 @@ impl<T> Pool<T> {
     }
 
     /// Removes the objects for which `keep` says no. Pinned objects stay without being asked.
-    /// O(slots that were ever used).
+    /// A guard is open for 64 slots at a time, also while `keep` runs. O(slots that were ever used).
+    /// See [`remove_where`](Self::remove_where) for a pool that is shared.
     ///
     /// Removed objects are dropped before the call returns, unless a guard of the heap is open on
     /// some thread: then later, like any removed object.
     ///
     /// # Panics
-    /// When `keep` does, or the `Drop` of a removed object. What was not asked for yet stays in the
-    /// pool.
+    /// When `keep` does, or the `Drop` of a removed object. What `keep` said no to until then is
+    /// removed, all the rest stays in the pool.
     ///
     /// ```
     /// # use typed_pool::Pool;
@@ -87,15 +90,22 @@ impl<T> Pool<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn retain(&mut self, mut keep: impl FnMut(Handle<T>, &mut T) -> bool) {
-        for index in 0..self.objects.table().slots_used() {
-            let Some(handle) = self.objects.enter().handle_at(index) else { continue };
-            // The guard is closed before the object is removed, so that it can be reclaimed.
-            let keeps = self.get_mut(handle).is_none_or(|mut object| keep(handle, &mut object));
-            if !keeps {
-                self.remove(handle);
+        let mut slots = 0..self.objects.table().slots_used();
+        let mut unwanted = Unwanted { pool: self, handles: Vec::with_capacity(BATCH as usize) };
+        while !slots.is_empty() {
+            let mut alone = unwanted.pool.objects.alone();
+            for index in slots.by_ref().take(BATCH as usize) {
+                ask_ahead_of::<T>(alone.table(), index);
+                let Some(handle) = alone.handle_at(index) else { continue };
+                if alone.get_mut(handle).is_some_and(|object| !keep(handle, object)) {
+                    unwanted.handles.push(handle);
+                }
             }
+            // The guard is closed before the objects are removed, so that they can be reclaimed.
+            drop(alone);
+            unwanted.remove();
         }
-        self.flush();
+        unwanted.pool.flush();
     }
 
     /// Removes all objects. Pinned ones are removed too, and live on until their last pin is gone
@@ -127,6 +137,25 @@ impl<'p, T> IntoIterator for &'p mut Pool<T> {
 
     fn into_iter(self) -> IterMut<'p, T> {
         self.iter_mut()
+    }
+}
+
+/// Objects that are to be removed, at the latest when this is dropped.
+struct Unwanted<'p, T> {
+    pool: &'p mut Pool<T>,
+    handles: Vec<Handle<T>>,
+}
+
+impl<T> Unwanted<'_, T> {
+    fn remove(&mut self) {
+        self.pool.remove_many(&self.handles);
+        self.handles.clear();
+    }
+}
+
+impl<T> Drop for Unwanted<'_, T> {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 

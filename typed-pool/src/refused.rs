@@ -80,6 +80,18 @@
 //! let mut kept: Vec<&i32> = Vec::new();
 //! pool.with_many(&handles, |_, object| kept.extend(object));
 //! ```
+//! ... or is asked whether it may stay:
+//! ```compile_fail,E0521
+//! let mut pool = typed_pool::Pool::with_capacity(8).unwrap();
+//! pool.extend([1, 2]);
+//! let mut kept: Vec<&mut i32> = Vec::new();
+//! pool.retain(|_, object| { kept.push(object); true });
+//! ```
+//! ```compile_fail,E0521
+//! let pool = typed_pool::Pool::with_capacity(8).unwrap();
+//! let mut kept: Vec<&i32> = Vec::new();
+//! pool.remove_where(|_, object| { kept.push(object); true });
+//! ```
 //! A pool takes in no shorter borrows than its type says, though it is reached through `&`:
 //! ```compile_fail,E0597
 //! use typed_pool::Pool;

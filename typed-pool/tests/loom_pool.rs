@@ -17,6 +17,10 @@ static READ_BEFORE: AtomicUsize = AtomicUsize::new(0);
 static STALE: AtomicUsize = AtomicUsize::new(0);
 static OLD_VERSION: AtomicUsize = AtomicUsize::new(0);
 static NEW_VERSION: AtomicUsize = AtomicUsize::new(0);
+static REMOVED: AtomicUsize = AtomicUsize::new(0);
+static ASKED_FOR_OLD: AtomicUsize = AtomicUsize::new(0);
+static ASKED_FOR_NEW: AtomicUsize = AtomicUsize::new(0);
+static WHERE_MOVED: AtomicUsize = AtomicUsize::new(0);
 
 fn count(counter: &AtomicUsize, happened: bool) {
     // Relaxed: read when the exploration is over.
@@ -127,4 +131,47 @@ fn get_against_replace() {
         count(&NEW_VERSION, seen == [2; 4]);
     });
     reached(&[&OLD_VERSION, &NEW_VERSION]);
+}
+
+/// What is removed is the version that was asked for, or nothing.
+#[test]
+fn remove_where_against_replace() {
+    explore(3, || {
+        let heap = Heap::builder().capacity(1024).stripes(1).build().unwrap();
+        let pool = Arc::new(Pool::new(&heap).unwrap());
+        let handle = pool.insert([1_u64; 4]).unwrap();
+        let writer = thread::spawn({
+            let pool = Arc::clone(&pool);
+            move || pool.replace(handle, [2; 4]).is_ok()
+        });
+        let mut asked = [0; 4];
+        let removed = pool.remove_where(|_, value| {
+            asked = *value;
+            *value == [1; 4]
+        });
+        let replaced = writer.join().unwrap();
+        assert!(asked == [1; 4] || asked == [2; 4]);
+        assert_eq!(removed == 0, replaced, "the new version stays, or never came");
+        assert_eq!(pool.with(handle, |value| *value), replaced.then_some([2; 4]));
+        count(&REMOVED, removed == 1);
+        count(&ASKED_FOR_OLD, removed == 0 && asked == [1; 4]);
+        count(&ASKED_FOR_NEW, asked == [2; 4]);
+    });
+    reached(&[&REMOVED, &ASKED_FOR_OLD, &ASKED_FOR_NEW]);
+}
+
+/// An object that is looked at and removed is not moved in between.
+#[test]
+fn remove_where_against_defragment() {
+    explore(3, || {
+        let (pool, handle) = pool_with_a_hole();
+        let remover = thread::spawn({
+            let pool = Arc::clone(&pool);
+            move || pool.remove_where(|_, value| *value == [7; 4])
+        });
+        count(&WHERE_MOVED, pool.defragment().moves > 0);
+        assert_eq!(remover.join().unwrap(), 1);
+        assert!(!pool.contains(handle) && pool.is_empty());
+    });
+    reached(&[&WHERE_MOVED]);
 }

@@ -9,8 +9,8 @@
 //!    each after it wrote a `T`.
 //! 2. **Place.** What a guard has located stays there, alive, until that guard is dropped; what is
 //!    held stays until its last hold is dropped. Both are promises of the core.
-//! 3. **Sharing.** `&T` comes from guards and holds. `&mut T` comes from [`Objects::exclusive`] and
-//!    [`Walk`], which borrow the objects mutably, so nobody has a guard of the table to look with,
+//! 3. **Sharing.** `&T` comes from guards and holds. `&mut T` comes from [`Objects::exclusive`],
+//!    [`Objects::alone`] and [`Walk`], which borrow the objects mutably, so nobody has a guard of the table to look with,
 //!    and which leave out what is held. New holds come from `&Objects` or from another hold, so
 //!    there will be none either.
 //! 4. **Threads.** Whoever has `&Objects<T>` may be on another thread than the one that inserted,
@@ -142,6 +142,11 @@ impl<'p, T> Section<'p, T> {
     /// The handle of the object in slot `index`, if there is one.
     pub(crate) fn handle_at(&self, index: u32) -> Option<Handle<T>> {
         self.guard.handle_at(index).map(Handle::cast)
+    }
+
+    /// Removes the object of `handle`, while it is still the version that was found.
+    pub(crate) fn remove_found(&self, handle: Handle<T>, found: &T) -> bool {
+        self.guard.retire_found(handle, NonNull::from_ref(found).cast())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::Objects;
 use crate::ahead::ask_ahead_of;
-use allocator_core::{AllocError, Handle, Replacement, Reservation, TableGuard};
+use allocator_core::{AllocError, Handle, Replacement, Reservation, Table, TableGuard};
 use core::marker::PhantomData;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -29,6 +29,11 @@ impl<T> Objects<T> {
     pub(crate) fn exclusive(&mut self, handle: Handle<T>) -> Option<Exclusive<'_, T>> {
         // SAFETY: `&mut self` for the life of the result.
         unsafe { Exclusive::new(self.table.enter(), handle) }
+    }
+
+    /// Opens a section to borrow objects mutably in, one after the other.
+    pub(crate) fn alone(&mut self) -> Alone<'_, T> {
+        Alone { guard: self.table.enter(), marker: PhantomData }
     }
 
     /// Walks over the objects that are not held.
@@ -69,6 +74,38 @@ impl<'p, T> Exclusive<'p, T> {
     pub(crate) fn get_mut(&mut self) -> &mut T {
         // SAFETY: as in `get`; and `&mut self` makes it the only borrow through us.
         unsafe { self.place.as_mut() }
+    }
+}
+
+/// A section in which nobody else looks at the objects, except by holds.
+#[derive(Debug)]
+pub(crate) struct Alone<'p, T> {
+    guard: TableGuard<'p>,
+    marker: PhantomData<&'p mut Objects<T>>,
+}
+
+impl<'p, T> Alone<'p, T> {
+    /// The table, for what needs no type.
+    #[inline(always)]
+    pub(crate) fn table(&self) -> &'p Table {
+        self.guard.table()
+    }
+
+    /// The handle of the object in slot `index`, if there is one.
+    pub(crate) fn handle_at(&self, index: u32) -> Option<Handle<T>> {
+        self.guard.handle_at(index).map(Handle::cast)
+    }
+
+    /// The object of `handle`; `None` when the handle is stale or the object is held.
+    pub(crate) fn get_mut(&mut self, handle: Handle<T>) -> Option<&mut T> {
+        // As in `Exclusive::new`.
+        if self.guard.is_held(handle) {
+            return None;
+        }
+        let mut place = self.guard.locate(handle)?.cast::<T>();
+        // SAFETY: a `T` is there: (1.), it stays while `guard` is open: (2.), the objects are borrowed
+        // mutably and it is not held: (3.), and `&mut self` makes it the only borrow through us.
+        Some(unsafe { place.as_mut() })
     }
 }
 
