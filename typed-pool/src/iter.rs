@@ -1,8 +1,9 @@
 //! Iterators over pools.
 //!
-//! They go through the slots once, in order of their index, so a handle is seen once at most; except [`GetMany`], which goes through handles that it is given.
+//! They go through the slots once, in order of their index or of their objects' addresses, so a
+//! handle is seen once at most; except [`GetMany`], which goes through handles that it is given.
 
-use crate::ahead::{Ahead, ask_ahead_of};
+use crate::ahead::{Ahead, SLOTS_AHEAD, ask_ahead_of};
 use crate::place::{Objects, Section, Walk};
 use crate::reference::{Ref, RefMut};
 use allocator_core::Handle;
@@ -65,6 +66,47 @@ impl<'g, T> Iterator for GuardIter<'g, T> {
             let handle = section.handle_at(index)?;
             Some((handle, section.get(handle)?))
         })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.slots.len()))
+    }
+}
+
+/// The objects of a pool with their handles, in the order of their addresses; made by
+/// [`PoolGuard::iter_by_address`](crate::PoolGuard::iter_by_address).
+pub struct AddressIter<'g, T> {
+    section: &'g Section<'g, T>,
+    slots: std::vec::IntoIter<u64>,
+}
+
+impl<'g, T> AddressIter<'g, T> {
+    pub(crate) fn new(section: &'g Section<'g, T>) -> Self {
+        let table = section.table();
+        // The place above the slot: 8 bytes an object, sorted as plain numbers.
+        let entry = |slot| Some(u64::from(table.offset_hint(slot)?) << 32 | u64::from(slot));
+        let mut slots: Vec<_> = (0..table.slots_used()).filter_map(entry).collect();
+        slots.sort_unstable();
+        Self { section, slots: slots.into_iter() }
+    }
+}
+
+impl<'g, T> Iterator for AddressIter<'g, T> {
+    type Item = (Handle<T>, &'g T);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let section = self.section;
+        loop {
+            let slot = self.slots.next()? as u32;
+            if let Some(later) = self.slots.as_slice().get(SLOTS_AHEAD) {
+                section.table().prefetch_slot(*later as u32);
+            }
+            if let Some(handle) = section.handle_at(slot)
+                && let Some(object) = section.get(handle)
+            {
+                return Some((handle, object));
+            }
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -158,6 +200,7 @@ impl<'p, T> Iterator for IterMut<'p, T> {
 
 impl<T> FusedIterator for Iter<'_, T> {}
 impl<T> FusedIterator for GuardIter<'_, T> {}
+impl<T> FusedIterator for AddressIter<'_, T> {}
 impl<T> FusedIterator for Handles<'_, T> {}
 impl<T> FusedIterator for IterMut<'_, T> {}
 
@@ -171,4 +214,4 @@ macro_rules! debug {
         }
     )* };
 }
-debug!(Iter, GuardIter, GetMany<I>, Handles, IterMut);
+debug!(Iter, GuardIter, AddressIter, GetMany<I>, Handles, IterMut);

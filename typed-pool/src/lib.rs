@@ -31,7 +31,7 @@
 //! |---|---|---|
 //! | put in | [`insert`](Pool::insert), [`insert_with`](Pool::insert_with); many: [`insert_many`](Pool::insert_many), `extend` | a lock of some instructions |
 //! | read | [`get`](Pool::get), [`with`](Pool::with); many: [`enter`](Pool::enter), [`get_many`](PoolGuard::get_many), [`with_many`](Pool::with_many) | at most the copy of that object |
-//! | read all | [`iter`](Pool::iter), [`PoolGuard::iter`] | as above |
+//! | read all | [`iter`](Pool::iter), [`PoolGuard::iter`]; as they lie: [`iter_by_address`](PoolGuard::iter_by_address) | as above |
 //! | keep, or send elsewhere | [`pin`](Pool::pin) | as above |
 //! | change, shared | [`replace`](Pool::replace), [`rcu`](Pool::rcu); or a `Mutex` or atomics inside `T` | a lock of some instructions |
 //! | change, alone | [`get_mut`](Pool::get_mut), [`iter_mut`](Pool::iter_mut), [`retain`](Pool::retain) | as a read |
@@ -154,7 +154,7 @@ mod place;
 mod refused;
 
 pub use error::{InsertError, InsertManyError, PoolError, RcuError, ReplaceError};
-pub use iter::{GetMany, GuardIter, Handles, Iter, IterMut};
+pub use iter::{AddressIter, GetMany, GuardIter, Handles, Iter, IterMut};
 pub use mutate::Drain;
 pub use pinned::Pinned;
 pub use pool::Pool;

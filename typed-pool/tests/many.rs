@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Counted, Drops, heap, heaps, panics};
+use common::{Counted, Drops, Random, heap, heaps, panics};
 use std::collections::HashSet;
 use std::{iter, ptr};
 use typed_pool::{AllocErrorKind, Handle, Heap, Pool};
@@ -222,4 +222,53 @@ fn removing_many_goes_on_after_a_drop_that_panics() {
     while pool.flush() > 0 {}
     assert_eq!((pool.len(), drops.live()), (0, 0));
     heap.verify().unwrap();
+}
+
+#[test]
+fn objects_come_in_the_order_of_their_addresses() {
+    for heap in heaps(4 << 20) {
+        let drops = Drops::default();
+        let (pool, mut handles) = counted(&drops, &heap, 3000);
+        let mut random = Random(7);
+        for round in 0..3 {
+            // Slots and places are mixed.
+            for _ in 0..3000 {
+                let place = random.below(handles.len());
+                assert!(pool.remove(handles[place]));
+                handles[place] = pool.insert(drops.make(round)).unwrap();
+            }
+            let guard = pool.enter();
+            let found: Vec<_> = guard.iter_by_address().collect();
+            assert!(found.is_sorted_by_key(|(_, object)| ptr::from_ref(*object)));
+            assert_eq!(found.len(), 3000);
+            assert!(found.iter().all(|(handle, object)| {
+                guard.get(*handle).is_some_and(|same| ptr::eq(same, *object))
+            }));
+            let expected: HashSet<_> = handles.iter().copied().collect();
+            assert_eq!(found.iter().map(|(handle, _)| *handle).collect::<HashSet<_>>(), expected);
+            drop(guard);
+            pool.defragment();
+        }
+    }
+}
+
+#[test]
+fn what_goes_during_a_walk_by_address_is_left_out() {
+    let pool = Pool::with_capacity(100).unwrap();
+    let handles = pool.insert_many(0..10).unwrap();
+    let guard = pool.enter();
+    let mut walk = guard.iter_by_address();
+    assert_eq!(walk.size_hint(), (0, Some(10)));
+    let (first, _) = walk.next().unwrap();
+    pool.remove(first);
+    let gone = *handles.iter().rfind(|handle| **handle != first).unwrap();
+    pool.remove(gone);
+    let replaced = *handles.iter().find(|handle| ![first, gone].contains(handle)).unwrap();
+    pool.replace(replaced, 1000).unwrap();
+    let late = pool.insert(2000).unwrap();
+    let rest: Vec<_> = walk.by_ref().collect();
+    assert_eq!(rest.len(), 8);
+    assert!(rest.contains(&(replaced, &1000)));
+    assert!(rest.iter().all(|(handle, _)| ![first, gone, late].contains(handle)));
+    assert!(walk.next().is_none() && walk.next().is_none());
 }

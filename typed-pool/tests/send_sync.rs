@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard};
 use typed_pool::{
-    Drain, GetMany, GuardIter, Handle, Handles, InsertError, InsertManyError, Iter, IterMut,
-    Pinned, Pool, PoolError, PoolGuard, RcuError, Ref, RefMut, ReplaceError,
+    AddressIter, Drain, GetMany, GuardIter, Handle, Handles, InsertError, InsertManyError, Iter,
+    IterMut, Pinned, Pool, PoolError, PoolGuard, RcuError, Ref, RefMut, ReplaceError,
 };
 
 /// Whether a type is `Send`, and whether it is `Sync`: inherent constants win over those of the
@@ -83,6 +83,8 @@ fn what_carries_a_guard_stays_on_its_thread() {
         RefMut<'static, SyncOnly>: false false,
         GuardIter<'static, Both>: false false,
         GuardIter<'static, Neither>: false false,
+        AddressIter<'static, Both>: false false,
+        AddressIter<'static, Neither>: false false,
         GetMany<'static, Both, std::vec::IntoIter<Handle<Both>>>: false false,
         GetMany<'static, SyncOnly, std::vec::IntoIter<Handle<SyncOnly>>>: false false,
     }

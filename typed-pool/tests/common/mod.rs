@@ -26,6 +26,18 @@ pub(crate) fn heaps(capacity: usize) -> impl Iterator<Item = Heap> {
     })
 }
 
+/// A small random number generator (Marsaglia, "Xorshift RNGs").
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as usize % end
+    }
+}
+
 /// Counts the objects that it made, and their drops.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Drops(Arc<Counts>);
