@@ -14,8 +14,12 @@ use typed_pool::{Handle, Heap, Policy, Pool};
 
 /// Heaps of a few pages: slabs and a mover that has something to do.
 fn heaps() -> impl Iterator<Item = Heap> {
-    Policy::ALL.iter().map(|policy| {
-        let builder = Heap::builder().capacity(16 << 10).page_size(1024).policy(*policy);
+    heaps_of(16 << 10)
+}
+
+fn heaps_of(capacity: usize) -> impl Iterator<Item = Heap> {
+    Policy::ALL.iter().map(move |policy| {
+        let builder = Heap::builder().capacity(capacity).page_size(1024).policy(*policy);
         builder.patience(Duration::from_secs(10)).build().unwrap()
     })
 }
@@ -223,6 +227,75 @@ fn replacers_and_a_mover() {
         assert_eq!(drops.live(), 1);
         drop(pinned);
         assert_eq!(drops.live(), 0);
+        heap.verify().unwrap();
+    }
+}
+
+#[test]
+fn batches_on_one_thread() {
+    for heap in heaps_of(4 << 10) {
+        let drops = Drops::default();
+        let mut pool = Pool::new(&heap).unwrap();
+        let handles = pool.insert_many((0..16).map(|id| large(drops.make(id)))).unwrap();
+        assert_eq!(pool.remove_many(&[handles[3], handles[3], handles[9]]), 2);
+        let forged = Handle::from_bits(handles[3].to_bits() | 0xffff_fff0).unwrap();
+        let guard = pool.enter();
+        let mut found = guard.get_many(handles.iter().copied().chain([forged]));
+        let first = found.next().unwrap().unwrap();
+        assert!(pool.remove(handles[0]) && pool.remove(handles[15]));
+        assert_eq!(found.flatten().map(|object| object.0.checked()).sum::<u64>(), 120 - 3 - 9 - 15);
+        assert_eq!((first.0.checked(), guard.iter_by_address().count()), (0, 12));
+        drop(guard);
+        pool.with_many(&handles, |_, object| assert!(object.is_none_or(|o| o.0.checked() < 15)));
+        pool.retain(|_, object| {
+            object.1[0] += 1;
+            object.0.checked() % 3 > 0
+        });
+        assert!(panics(|| pool.retain(|_, object| {
+            assert!(object.0.checked() < 10 && object.1[0] == 8, "as it should");
+            false
+        })));
+        // Of 10, 11, 13 and 14:
+        assert_eq!(pool.remove_where(|_, object| object.0.checked() % 2 == 0), 2);
+        let again =
+            (0..).map(|id| if id < 5 { large(drops.make(id)) } else { panic!("as it should") });
+        assert!(panics(|| drop(pool.insert_many(again))));
+        let refused = pool.insert_many((0..50).map(|id| large(drops.make(id)))).unwrap_err();
+        assert_eq!(refused.value.0.checked(), refused.handles.len() as u64);
+        drop((refused, pool));
+        assert_eq!(drops.live(), 0);
+        heap.verify().unwrap();
+    }
+}
+
+#[test]
+fn batches_and_a_mover() {
+    for heap in heaps() {
+        let drops = Drops::default();
+        let (pool, handles) = with_holes(&heap, |i| large(drops.make(i)));
+        thread::scope(|s| {
+            s.spawn(|| heap.defragment());
+            s.spawn(|| {
+                let guard = pool.enter();
+                for object in guard.get_many(&handles).flatten() {
+                    thread::yield_now();
+                    assert!(object.0.checked() < 24);
+                }
+                assert!(guard.iter_by_address().all(|(_, object)| object.0.checked() < 24));
+            });
+            let removed = pool.remove_where(|_, object| object.0.checked() % 4 == 0);
+            assert_eq!((removed, pool.remove_many(&handles[6..])), (6, 3));
+        });
+        let (mut pool, heap) = (pool, &heap);
+        thread::scope(|s| {
+            s.spawn(|| heap.defragment());
+            pool.retain(|_, object| {
+                object.1[11] += object.0.checked();
+                thread::yield_now();
+                true
+            });
+        });
+        assert!(pool.iter().all(|(_, object)| object.1[11] == object.0.checked() + 7));
         heap.verify().unwrap();
     }
 }

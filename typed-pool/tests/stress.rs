@@ -5,7 +5,8 @@
 
 mod common;
 
-use common::{Counted, Drops, heaps};
+use common::{Counted, Drops, Random, heaps};
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -14,18 +15,6 @@ use typed_pool::{Budget, Handle, Heap, Pool, TakeError};
 
 /// How long each scenario runs on each kind of heap.
 const TIME: Duration = Duration::from_millis(if cfg!(debug_assertions) { 120 } else { 200 });
-
-/// A small random number generator (Marsaglia, "Xorshift RNGs").
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) as usize % end
-    }
-}
 
 /// What one thread does until the flag is set.
 type Work<'a> = dyn Fn(&AtomicBool, Random) + Sync + 'a;
@@ -238,6 +227,48 @@ fn several_pools_of_one_heap_that_is_always_full() {
             run(&[&small, &blocks, &iterator, &defragmenter(&heap)]);
         }
         drop(large);
+        check_end(pool, &drops, &heap);
+    }
+}
+
+#[test]
+fn batches_and_a_mover() {
+    for heap in heaps(1 << 20) {
+        let drops = Drops::default();
+        let pool = Pool::new(&heap).unwrap();
+        {
+            let inserter = repeat(|random| {
+                let values = (0..random.below(200)).map(|id| drops.make(id as u64));
+                let handles = pool.insert_many(values).unwrap_or_else(|refused| refused.handles);
+                let guard = pool.enter();
+                let found = guard.get_many(&handles).flatten();
+                assert!(found.zip(0..).all(|(object, _)| object.checked() < 200));
+                drop(guard);
+                let kept = random.below(handles.len() + 1);
+                pool.remove_many(&handles[kept..]);
+                if pool.len() > 4000 {
+                    pool.remove_where(|handle, _| handle.index() % 2 == 0);
+                }
+            });
+            let reader = repeat(|random| {
+                let guard = pool.enter();
+                let mut seen = HashSet::new();
+                for (handle, object) in guard.iter_by_address().take(random.below(3000)) {
+                    assert_eq!(object.checked(), object.id);
+                    assert!(seen.insert(handle), "an object came twice");
+                }
+                drop(guard);
+                let handles: Vec<_> = pool.handles().collect();
+                pool.with_many(&handles, |_, object| {
+                    assert!(object.is_none_or(|object| object.checked() < 200));
+                });
+            });
+            let sweeper = repeat(|random| {
+                let id = random.below(200) as u64;
+                pool.remove_where(|_, object| object.checked() == id);
+            });
+            run(&[&inserter, &reader, &sweeper, &inserter, &defragmenter(&heap)]);
+        }
         check_end(pool, &drops, &heap);
     }
 }
