@@ -81,3 +81,20 @@ project_files() {
         find . -path ./target -prune -o -type f -print | sed 's|^\./||'
     fi
 }
+
+# Copies the project to $1/tree, to plant something in. All files count as changed (-m), so
+# that nothing that an earlier copy built is taken for this one's. Cargo takes two copies of
+# a workspace for the same one, so the copy needs a target directory of its own: $1 will do.
+copy_tree() {
+    rm -rf "$1/tree"
+    mkdir -p "$1/tree"
+    project_files | tar -cf - -T - | tar -xmf - -C "$1/tree"
+}
+
+# git apply, in the copy in $1, as outside any repository: inside one it would silently skip
+# the files that lie elsewhere than the patch says.
+apply_in_copy() {
+    local work=$1
+    shift
+    GIT_CEILING_DIRECTORIES=$work git -C "$work/tree" apply --whitespace=nowarn "$@"
+}
