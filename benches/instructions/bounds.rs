@@ -1,0 +1,19 @@
+//! The bounds that `.ci/instructions` checks: what one operation may cost at most.
+//!
+//! Set a little above the counts of the day: `.ci/instructions --list` prints them in the form of
+//! this table. A change that needs more raises its bound here, where a reviewer sees it.
+
+use crate::operations::Operation;
+use crate::trace::Cost;
+
+/// One line an operation: instructions, locked instructions (atomic read-modify-writes and full
+/// fences) and system calls, per operation.
+pub(crate) const BOUNDS: [(Operation, Cost); 7] = [
+    (Operation::GetUnderGuard, Cost::new(18.0, 0.0, 0.0)),
+    (Operation::GetOwnGuard, Cost::new(46.0, 0.0, 0.0)),
+    (Operation::Insert, Cost::new(466.0, 5.1, 0.0)),
+    (Operation::Remove, Cost::new(596.0, 8.4, 0.017)),
+    (Operation::Replace, Cost::new(1060.0, 13.4, 0.017)),
+    (Operation::Move, Cost::new(862.0, 10.2, 0.013)),
+    (Operation::RawPair, Cost::new(1088.0, 13.4, 0.017)),
+];
