@@ -1,0 +1,128 @@
+//! How costs grow: with the number of live objects, with the bytes that a defragmentation has to move,
+//! with threads and stripes.
+//!
+//! Nothing may grow with the number of live objects but by cache misses. So each figure stands
+//! beside references of the same round that can grow by nothing else: `SlotMap`, boxes behind random
+//! indices, a bare loop that makes the same copies as the moves. What counts is the growth of the
+//! ratio to them.
+//!
+//! ```text
+//! cargo run --release -p benches --bin growth -- --picture growth.svg
+//! ```
+
+mod defragment;
+mod filled;
+mod objects;
+mod options;
+mod picture;
+mod progress;
+mod sparse;
+mod stores;
+mod sweep;
+mod table;
+mod threads;
+
+use crate::defragment::Case;
+use crate::options::{Options, Plan};
+use crate::progress::Progress;
+use crate::sweep::Sweep;
+use crate::threads::Grid;
+use anyhow::{Context, Result};
+use clap::Parser;
+use std::fs::File;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::thread;
+
+/// All figures.
+#[derive(Debug)]
+struct Report {
+    /// By the number of live objects.
+    objects: Vec<Sweep>,
+    defragmentations: Vec<Case>,
+    /// By the number of threads.
+    threads: [Sweep; 2],
+    stripes: Grid,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let plan = options.plan();
+    // A picture that cannot be written shows before the work and not after it.
+    let picture = options.picture.as_ref().map(|path| {
+        let file = File::create(path);
+        file.with_context(|| format!("cannot write the picture {}", path.display()))
+    });
+    let picture = picture.transpose()?;
+    let report = measure(&plan)?;
+    if let Some(mut file) = picture {
+        let drawn = picture::draw(&report).context("cannot draw the picture")?;
+        file.write_all(drawn.as_bytes()).context("cannot write the picture")?;
+    }
+    print(&if options.json { json(&report) } else { text(&report, &plan) })
+}
+
+fn measure(plan: &Plan) -> Result<Report> {
+    let work = objects::work(plan) + defragment::work(plan) + threads::work(plan);
+    let progress = Progress::new(work, false);
+    let report = Report {
+        objects: objects::sweeps(plan, &progress)?,
+        defragmentations: defragment::cases(plan, &progress)?,
+        threads: threads::sweeps(plan, &progress)?,
+        stripes: threads::grid(plan, &progress)?,
+    };
+    progress.finish();
+    Ok(report)
+}
+
+fn text(report: &Report, plan: &Plan) -> String {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let mut text = format!(
+        "Objects of 64 bytes; medians of {} rounds ({} of moves), contestants in turn; {cores} cores.\n\
+         Growth: the last row against the first.\n",
+        plan.rounds, plan.move_rounds,
+    );
+    let mut section = |title: &str, table: String| {
+        text += &format!("\n{title}\n\n{table}");
+    };
+    for sweep in &report.objects {
+        section(&format!("{}, against live objects", sweep.operation), sweep.table());
+    }
+    section(
+        "a full defragmentation, against bytes to move",
+        defragment::table(&report.defragmentations),
+    );
+    for sweep in &report.threads {
+        let title = format!("{}, against threads: ns of a core", sweep.operation);
+        section(&title, sweep.table());
+    }
+    section("replace, by stripes and threads: ns of a core", report.stripes.table());
+    text
+}
+
+/// One figure a line.
+fn json(report: &Report) -> String {
+    let sweeps = report.objects.iter().chain(&report.threads).flat_map(Sweep::json);
+    let values = sweeps.chain(defragment::json(&report.defragmentations));
+    values.chain(report.stripes.json()).map(|value| format!("{value}\n")).collect()
+}
+
+/// Writes to the standard output. A reader that has gone away is no error.
+fn print(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to the standard output")
+        }
+        _ => Ok(()),
+    }
+}
