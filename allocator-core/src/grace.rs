@@ -2,7 +2,6 @@
 
 use crate::guard::{Readers, Record};
 use crate::sync::Arc;
-use crate::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Spins and yields before a wait starts to sleep.
@@ -14,15 +13,15 @@ const NAP: Duration = Duration::from_micros(50);
 /// A grace period that was started.
 #[derive(Debug)]
 pub(crate) struct Grace {
-    /// The records that were inside a section, and the number each showed then.
-    waiting: Vec<(*const Record, u64)>,
+    /// The records that were inside a section, and its number.
+    waiting: Vec<(*const Record, u32)>,
     /// No other thread had a record, so there was no barrier to pay for.
     alone: bool,
     /// Keeps the records alive.
     readers: Arc<Readers>,
 }
 
-// SAFETY: of the records only the atomic `active` is read, and `readers` keeps them alive.
+// SAFETY: of the records only an atomic is read, and `readers` keeps them alive.
 unsafe impl Send for Grace {}
 // SAFETY: as above.
 unsafe impl Sync for Grace {}
@@ -35,12 +34,7 @@ impl Grace {
         let alone = readers.order_readers();
         let waiting = readers
             .iter()
-            .filter_map(|record| {
-                // Acquire: pairs with the Release of enter and leave; an even number, or a later odd
-                // one, says that the reads of the section before are done.
-                let active = record.active.load(Ordering::Acquire);
-                (active % 2 == 1).then_some((record as *const Record, active))
-            })
+            .filter_map(|record| Some((&raw const *record, record.section()?)))
             .collect();
         Self { waiting, alone, readers: Arc::clone(readers) }
     }
@@ -52,11 +46,10 @@ impl Grace {
 
     /// Whether the period is over. Never waits.
     pub(crate) fn poll(&mut self) -> bool {
-        self.waiting.retain(|(record, active)| {
+        self.waiting.retain(|(record, section)| {
             // SAFETY: `readers` keeps the records alive.
             let record = unsafe { &**record };
-            // Acquire: as in `start`.
-            record.active.load(Ordering::Acquire) == *active
+            record.section() == Some(*section)
         });
         self.waiting.is_empty()
     }

@@ -1,12 +1,12 @@
 //! Read-side sections: [`Guard`], the records behind it, and the set of records of a heap.
 //!
 //! # The protocol
-//! Each thread owns one padded [`Record`] per heap. `active` is odd while the thread is inside a section:
+//! Each thread owns one padded [`Record`] per heap, a word with its open guards and the number of its section:
 //!
-//! * *enter*: store odd (Release), then the **light barrier**;
-//! * *leave*: store the next even number (Release);
+//! * *enter*: store one guard more (Release), then the **light barrier**;
+//! * *leave*: store one guard less, and after the last one the next number (Release);
 //! * *a grace period* (`grace.rs`): the **heavy barrier**, then one Acquire load of every record; it is over
-//!   when each record that was odd shows another number.
+//!   when each record that showed a section shows another one, or none.
 //!
 //! Light and heavy pair up in one of two ways, chosen when the heap is built. *Plain*: both are
 //! `fence(SeqCst)`. *Asymmetric*: the light one is a compiler fence, the heavy one `membarrier`, which runs
@@ -16,6 +16,9 @@
 //! section. If L comes before H, the grace period that H starts sees the section, and waits for it. If
 //! H comes before L, R sees W. A mover that marks before H, and a remover that unlinks before H, hence know
 //! of every reader that did not see their write.
+//!
+//! Where no other thread has a record there is no H to pay for: whoever takes a record later does it by a
+//! read-modify-write behind one of ours, and so sees W ([`Roster::is_alone`]).
 
 use crate::raw::os::membarrier;
 use crate::sync::atomic::{AtomicBool, Ordering, OwnedU64, fence, light_barrier, load_own};
@@ -27,16 +30,17 @@ use core::marker::PhantomData;
 /// What one thread tells the reclaiming side of one heap.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// Odd while its thread is inside a section; grows by one at each enter and leave.
-    pub(crate) active: OwnedU64,
-    /// Open guards of the thread. Only the owning thread touches it.
-    // 64 bits: however many guards are forgotten, it does not wrap.
-    nesting: Cell<u64>,
+    /// `section:32 | nesting:32`: the number of the thread's present or next section, and how many guards it has
+    /// open. Only the owning thread stores.
+    state: OwnedU64,
     /// The record serves one guard of a thread whose thread-locals are gone; only the owner touches it.
     temporary: Cell<bool>,
     /// Whether entering issues a full fence.
     plain: bool,
 }
+
+/// One section more in [`Record::state`].
+const SECTION: u64 = 1 << 32;
 
 /// All records of one heap.
 #[derive(Debug)]
@@ -48,8 +52,8 @@ pub(crate) struct Readers {
     closed: AtomicBool,
 }
 
-// SAFETY: the records are shared by design: `active` is an atomic, `plain` never changes after publication, `nesting`
-// and `temporary` are touched by the owning thread only (the node's `owned` is the lock).
+// SAFETY: the records are shared by design: `state` is an atomic, `plain` never changes after publication, `temporary`
+// is touched by the owning thread only (the node's `owned` is the lock).
 unsafe impl Send for Readers {}
 // SAFETY: as above.
 unsafe impl Sync for Readers {}
@@ -71,12 +75,7 @@ impl PerThread for Readers {
     }
 
     fn make(&self) -> Record {
-        Record {
-            active: OwnedU64::new(0),
-            nesting: Cell::new(0),
-            temporary: Cell::new(false),
-            plain: !self.asymmetric,
-        }
+        Record { state: OwnedU64::new(0), temporary: Cell::new(false), plain: !self.asymmetric }
     }
 
     fn is_closed(&self) -> bool {
@@ -87,7 +86,7 @@ impl PerThread for Readers {
     /// Not where a guard was forgotten or lives in another thread-local: the record stays the thread's and is
     /// never reused, so that section at worst delays reclamation for ever.
     fn can_leave(record: &Record) -> bool {
-        record.nesting.get() == 0
+        record.nesting() == 0
     }
 
     fn mine(all: &AllMine) -> &Mine<Self> {
@@ -102,38 +101,53 @@ impl PerThread for Readers {
 impl Record {
     #[inline(always)]
     fn enter(&self) {
-        let nesting = self.nesting.get();
-        self.nesting.set(nesting + 1);
-        if nesting == 0 {
-            let next = load_own(&self.active) + 1;
-            // Release, not Relaxed: the reclaiming side may miss our last `leave` and see only this store;
-            // it must still see the reads of the section before. Partner: the Acquire in `Grace`.
-            self.active.store(next, Ordering::Release);
-            // The light barrier: what is read in the section comes after the announcement. Partner: the
-            // heavy barrier in `Readers::heavy_barrier`. Without it a mover could miss a reader that
-            // missed its mark.
-            if self.plain {
-                fence(Ordering::SeqCst);
-            } else {
-                light_barrier();
-            }
+        let state = load_own(&self.state) + 1;
+        // Release, not Relaxed: the reclaiming side may miss our last `leave` and see only this store; it must
+        // still see the reads of the section before. Partner: the Acquire in `section`.
+        self.state.store(state, Ordering::Release);
+        // The light barrier: what is read in the section comes after the announcement. Partner: the heavy
+        // barrier in `Readers::heavy_barrier`. Without it a mover could miss a reader that missed its mark.
+        if self.plain {
+            fence(Ordering::SeqCst);
+        } else {
+            light_barrier();
+        }
+        if (state as i32) < 0 {
+            too_many_guards();
         }
     }
 
     /// Ends a section; true where the record is to be left to others now.
     #[inline(always)]
     fn leave(&self) -> bool {
-        let nesting = self.nesting.get() - 1;
-        self.nesting.set(nesting);
-        if nesting == 0 {
-            let next = load_own(&self.active) + 1;
-            // Release: the reads of the section come before. Partner: the Acquire in `Grace`. Weaker, a mover
-            // could copy while the last read of the section is still under way.
-            self.active.store(next, Ordering::Release);
-            return self.temporary.replace(false);
-        }
-        false
+        let state = load_own(&self.state) - 1;
+        let is_last = state as u32 == 0;
+        // The number may start anew: whoever waits for an old section of the same number asks once more.
+        let next = if is_last { state.wrapping_add(SECTION) } else { state };
+        // Release: the reads of the section come before. Partner: the Acquire in `section`. Weaker, a mover could
+        // copy while the last read of the section is still under way.
+        self.state.store(next, Ordering::Release);
+        is_last && self.temporary.get()
     }
+
+    /// Open guards of the thread, which is the caller's.
+    fn nesting(&self) -> u32 {
+        load_own(&self.state) as u32
+    }
+
+    /// The number of the section that the thread is inside, if it is. Whoever is told of another one than before,
+    /// or of none, sees that what was read in the one before is done.
+    pub(crate) fn section(&self) -> Option<u32> {
+        // Acquire: pairs with the Release of enter and leave.
+        let state = self.state.load(Ordering::Acquire);
+        (state as u32 != 0).then_some((state / SECTION) as u32)
+    }
+}
+
+/// Guards were forgotten by the billion; one more, and the count would say that none is open.
+#[cold]
+fn too_many_guards() -> ! {
+    std::process::abort()
 }
 
 impl Readers {
@@ -193,7 +207,7 @@ impl Readers {
         let mine = threads::own(self)?;
         // SAFETY: `self` keeps its records alive, and this one is ours.
         let record = unsafe { &(*mine).value };
-        (record.nesting.get() > 0).then_some(record)
+        (record.nesting() > 0).then_some(record)
     }
 
     /// The slow way to this thread's record.
@@ -266,6 +280,7 @@ impl Drop for Guard<'_> {
         // `Send`, so we are on the thread that owns the record.
         let node = unsafe { &*self.node };
         if node.value.leave() {
+            node.value.temporary.set(false);
             node.disown();
         }
     }

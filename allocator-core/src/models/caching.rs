@@ -120,8 +120,7 @@ fn reclaim_alone_against_newcomer() {
             bare.readers.heavy_barrier();
         }
         // What a grace period looks at after the barrier.
-        let is_over =
-            bare.readers.iter().all(|record| record.active.load(Ordering::Acquire) % 2 == 0);
+        let is_over = bare.readers.iter().all(|record| record.section().is_none());
         if is_over {
             bare.place(HOME).write(POISON);
         }
