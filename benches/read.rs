@@ -1,52 +1,33 @@
-//! Reading: 1,000 objects of 64 bytes, hot, through handles in random order.
+//! Reading 1,000 objects of 64 bytes, hot, through handles in random order: does a look-up stay as
+//! fast as it was?
 //!
-//! One iteration reads all objects once; criterion's elements are reads. Each contestant's sum is checked
-//! before it is timed. For ratios take one run of this bench: `cargo bench -p benches --bench read`.
+//! One iteration reads all objects once; criterion's elements are reads. Ratios to the peers are a
+//! matter of the binary `compare`.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
-use benches::{Object, shuffle, sum};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sharded_slab::Slab;
-use slotmap::SlotMap;
+use benches::contestants::{Collection, OneGuard, OwnGuard, ReadSlab, ReadSlotMap, Reader};
+use benches::object::shuffle;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use typed_pool::{Heap, Pool};
 
 const OBJECTS: u64 = 1000;
 
 fn read(c: &mut Criterion) {
     let mut group = c.benchmark_group("read/1000");
     group.throughput(Throughput::Elements(OBJECTS));
-
-    let mut map = SlotMap::new();
-    let mut keys: Vec<_> = (0..OBJECTS).map(|i| map.insert(Object::new(i))).collect();
-    shuffle(&mut keys);
-    let read_map = || keys.iter().map(|key| map.get(*key).unwrap().value).sum::<u64>();
-    assert_eq!(read_map(), sum(OBJECTS));
-    group.bench_function("slotmap", |b| b.iter(|| black_box(&read_map)()));
-
-    let heap = Heap::builder().capacity(16 << 20).build().unwrap();
-    let pool = Pool::new(&heap).unwrap();
-    let mut handles: Vec<_> = (0..OBJECTS).map(|i| pool.insert(Object::new(i)).unwrap()).collect();
-    shuffle(&mut handles);
-    let read_guarded = || {
-        let guard = pool.enter();
-        handles.iter().map(|handle| guard.get(*handle).unwrap().value).sum::<u64>()
-    };
-    assert_eq!(read_guarded(), sum(OBJECTS));
-    group.bench_function("pool, one guard", |b| b.iter(|| black_box(&read_guarded)()));
-
-    let read_each = || handles.iter().map(|handle| pool.get(*handle).unwrap().value).sum::<u64>();
-    assert_eq!(read_each(), sum(OBJECTS));
-    group.bench_function("pool, a guard each", |b| b.iter(|| black_box(&read_each)()));
-
-    let slab = Slab::new();
-    let mut keys: Vec<_> = (0..OBJECTS).map(|i| slab.insert(Object::new(i)).unwrap()).collect();
-    shuffle(&mut keys);
-    let read_slab = || keys.iter().map(|key| slab.get(*key).unwrap().value).sum::<u64>();
-    assert_eq!(read_slab(), sum(OBJECTS));
-    group.bench_function("sharded-slab", |b| b.iter(|| black_box(&read_slab)()));
-
+    one::<OneGuard>(&mut group);
+    one::<OwnGuard>(&mut group);
+    one::<ReadSlotMap>(&mut group);
+    one::<ReadSlab>(&mut group);
     group.finish();
+}
+
+fn one<R: Reader>(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let (objects, mut keys) = R::From::fill(OBJECTS as usize);
+    shuffle(&mut keys);
+    assert_eq!(R::sum(&objects, &keys), OBJECTS * (OBJECTS - 1) / 2);
+    group.bench_function(R::NAME, |b| b.iter(|| R::sum(black_box(&objects), black_box(&keys))));
 }
 
 criterion_group!(benches, read);

@@ -1,0 +1,111 @@
+//! Measures ours beside its peers, in one run: every contestant of a question is asked once in each
+//! round, in an order that changes, and what counts is the median of the ratios of the rounds.
+//!
+//! ```text
+//! cargo run --release -p benches --bin compare
+//! cargo run --release -p benches --bin compare -- --quick --only "one guard"
+//! cargo run --release -p benches --bin compare -- --json --picture figures.svg
+//! cargo run --release -p benches --bin compare -- --help
+//! ```
+//!
+//! Every figure has targets, and the run says which are met. The targets are ratios; the times
+//! beside them promise nothing beyond the machine of the run. Every result is checked in every
+//! round; a wrong one, of any contestant, ends the run.
+
+mod figures;
+mod json;
+mod machine;
+mod options;
+mod outcome;
+mod picture;
+mod progress;
+mod table;
+
+use crate::figures::Question;
+use crate::options::{Options, Parsed};
+use crate::outcome::Outcome;
+use crate::picture::PictureFile;
+use crate::progress::Progress;
+use anyhow::{Context, Result};
+use benches::rounds::take_turns;
+use std::env;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// A target was missed, and `--strict` was given.
+const MISSED: u8 = 1;
+/// Nothing could be measured, or a result was wrong.
+const UNUSABLE: u8 = 2;
+
+fn main() -> ExitCode {
+    let options = match options::parse(env::args_os()) {
+        Parsed::Run(options) => options,
+        Parsed::Help(text) => return exit(print(&text).map(|()| true)),
+        Parsed::Wrong(line) => return refuse(&line),
+    };
+    exit(run(&options).map(|met| met || !options.strict))
+}
+
+/// Measures what the options ask for; whether every target was met.
+fn run(options: &Options) -> Result<bool> {
+    let questions = figures::chosen(&options.only)?;
+    if options.list {
+        print(&figures::list(&questions))?;
+        return Ok(true);
+    }
+    let picture = options.picture.as_deref().map(PictureFile::open).transpose()?;
+    let progress = Progress::new(&questions, options);
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for question in &questions {
+        if let Some(reason) = machine::lacks(question.bytes) {
+            progress.note(&format!("skipped: {}: {reason}", question.name));
+            continue;
+        }
+        for outcome in ask(question, options, &progress)? {
+            let shown = if options.json { json::lines(&outcome)? } else { table::text(&outcome) };
+            progress.hidden_while(|| print(&shown))?;
+            outcomes.push(outcome);
+        }
+    }
+    progress.finish();
+    if let Some(picture) = picture {
+        picture.write(&picture::draw(&outcomes))?;
+    }
+    if !options.json {
+        print(&table::verdict(&outcomes))?;
+    }
+    Ok(outcomes.iter().all(Outcome::met))
+}
+
+/// Measures the contestants of one question; the figures that are drawn from it.
+fn ask(question: &Question, options: &Options, progress: &Progress) -> Result<Vec<Outcome>> {
+    progress.start(&question.name);
+    let rounds = options.rounds(question.is_slow);
+    let samples = take_turns(&question.entrants, rounds, options.effort(), || progress.step());
+    let samples = samples.with_context(|| question.name.clone())?;
+    Ok(question.figures.iter().map(|figure| Outcome::new(question, figure, &samples)).collect())
+}
+
+/// Writes to the standard output. A reader that has gone away is no error.
+fn print(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to the standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn exit(result: Result<bool>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(MISSED),
+        Err(error) => refuse(&format!("{error:#}")),
+    }
+}
+
+/// Says in one line what is wrong.
+fn refuse(reason: &str) -> ExitCode {
+    eprintln!("error: {}", reason.split_whitespace().collect::<Vec<_>>().join(" "));
+    ExitCode::from(UNUSABLE)
+}
