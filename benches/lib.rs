@@ -6,10 +6,12 @@
 //! * [`questions`]: what is done, timed and checked; one file a question.
 //! * [`rounds`]: contestants take turns, so that what disturbs the machine disturbs them alike.
 //! * [`statistics`]: medians of per-round ratios, and targets for them.
+//! * [`remote`]: contestants in processes of their own, for there is one global allocator a process.
 
 pub mod contestants;
 pub mod object;
 pub mod questions;
+pub mod remote;
 
 pub mod rounds;
 pub mod statistics;

@@ -1,6 +1,7 @@
 //! The object that every contestant stores, and the orders in which objects are visited.
 
 use fastrand::Rng;
+use std::num::NonZeroU32;
 
 /// The seed of every order: each run does the same.
 const SEED: u64 = 0x5eed;
@@ -48,11 +49,11 @@ pub fn positions(steps: usize, count: u32) -> Vec<u32> {
     (0..steps).map(|_| rng.u32(0..count)).collect()
 }
 
-/// `steps` random sizes of blocks from 1 to `largest`.
+/// `steps` random sizes of blocks, up to `largest`.
 #[must_use]
-pub fn sizes(steps: usize, largest: u32) -> Vec<u32> {
+pub fn sizes(steps: usize, largest: u32) -> Vec<NonZeroU32> {
     let mut rng = Rng::with_seed(!SEED);
-    (0..steps).map(|_| rng.u32(1..=largest)).collect()
+    (0..steps).map(|_| NonZeroU32::MIN.saturating_add(rng.u32(0..largest))).collect()
 }
 
 #[cfg(test)]
@@ -77,7 +78,7 @@ mod tests {
     #[test]
     fn steps_stay_in_range() {
         assert!(positions(1000, 7).iter().all(|position| *position < 7));
-        let sizes = sizes(10_000, 16);
+        let sizes: Vec<_> = sizes(10_000, 16).into_iter().map(NonZeroU32::get).collect();
         assert_eq!((sizes.iter().min(), sizes.iter().max()), (Some(&1), Some(&16)));
     }
 }

@@ -1,14 +1,30 @@
 //! The questions that are asked, the figures that are drawn from the answers, and their targets.
 
+use crate::programs::{self, ALLOCATORS};
 use anyhow::{Result, ensure};
-use benches::contestants::{large_readers, readers, shared_readers};
-use benches::questions::reading;
+use benches::contestants::{
+    block_sets, large_readers, readers, shared_readers, shared_stores, stores,
+};
+use benches::questions::handing_over::HandingOver;
+use benches::questions::raw_blocks::RawBlocks;
+use benches::questions::{churning, reading};
+use benches::remote;
 use benches::rounds::Entrant;
 use benches::statistics::{Ratio, Target};
 use std::fmt::Write;
 
 /// Objects that stay in the caches.
 const HOT: usize = 1000;
+/// Raw blocks, which do not.
+const BLOCKS: usize = 10_000;
+
+/// What the names of our own contestants begin with.
+const OURS: [&str; 2] = ["pool", "heap"];
+
+/// Whether a contestant is one of ours.
+pub(crate) fn is_ours(name: &str) -> bool {
+    OURS.iter().any(|ours| name.starts_with(ours))
+}
 
 /// What is asked of some contestants.
 pub(crate) struct Question {
@@ -19,6 +35,8 @@ pub(crate) struct Question {
     pub(crate) is_slow: bool,
     /// Memory that it needs.
     pub(crate) bytes: u64,
+    /// Some of the entrants are programs.
+    pub(crate) has_programs: bool,
     pub(crate) entrants: Vec<Entrant>,
     pub(crate) figures: Vec<Figure>,
 }
@@ -42,7 +60,28 @@ pub(crate) struct Row {
 impl Question {
     fn new(name: &str, unit: &'static str, entrants: Vec<Entrant>) -> Self {
         let figures = Vec::new();
-        Self { name: name.to_owned(), unit, is_slow: false, bytes: 1 << 28, entrants, figures }
+        Self {
+            name: name.to_owned(),
+            unit,
+            is_slow: false,
+            bytes: 1 << 28,
+            has_programs: false,
+            entrants,
+            figures,
+        }
+    }
+
+    /// Adds the global allocators to the entrants, as what `name` calls them.
+    fn with_allocators(
+        mut self,
+        question: remote::Question,
+        name: impl Fn(&str) -> String,
+    ) -> Self {
+        let entrants = ALLOCATORS
+            .map(|(allocator, program)| question.entrant(name(allocator), programs::path(program)));
+        self.entrants.extend(entrants);
+        self.has_programs = true;
+        self
     }
 
     fn place(&self, name: &str) -> usize {
@@ -55,7 +94,7 @@ impl Question {
         let ours = self.place(ours);
         let targets: Vec<_> =
             targets.iter().map(|(name, target)| (self.place(name), *target)).collect();
-        let is_peer = |entrant: &Entrant| !entrant.name.starts_with("pool");
+        let is_peer = |entrant: &Entrant| !is_ours(&entrant.name);
         let peers = self.entrants.iter().enumerate().filter(|(_, entrant)| is_peer(entrant));
         let rows = peers.map(|(peer, entrant)| {
             let target = targets.iter().find(|(place, _)| *place == peer);
@@ -72,7 +111,7 @@ impl Question {
     fn gains(mut self, name: &str, first: &str, second: &str, target: Target) -> Self {
         let labels = self.entrants.iter().filter_map(|entrant| entrant.name.strip_suffix(first));
         let row = |label: &str| {
-            let target = label.starts_with("pool").then_some(target);
+            let target = is_ours(label).then_some(target);
             let (ours, peer) =
                 (self.place(&format!("{label}{second}")), self.place(&format!("{label}{first}")));
             Row { ours, peer, label: label.to_owned(), target }
@@ -96,6 +135,10 @@ pub(crate) fn questions() -> Vec<Question> {
             ..read_many("10 M objects", large_readers(&large))
         },
         read_together(),
+        churn(),
+        churn_together(),
+        hand_over(),
+        raw_blocks(),
     ]
 }
 
@@ -133,6 +176,53 @@ fn read_together() -> Question {
         ", threads: 2",
         Target::AtLeast(1.9),
     )
+}
+
+fn churn() -> Question {
+    let name = "remove and insert, 1,000 objects hot";
+    let [system, ..] = ALLOCATORS.map(|(allocator, _)| format!("Box on {allocator}"));
+    Question::new(name, "pair", stores(&churning::Alone { live: HOT }))
+        .with_allocators(remote::Question::Boxes { live: HOT }, |name| format!("Box on {name}"))
+        .against_peers(
+            name,
+            "pool",
+            &[
+                ("sharded-slab", Target::AtMost(0.35)),
+                ("Mutex<SlotMap>", Target::AtMost(0.6)),
+                (&system, Target::AtMost(1.5)),
+            ],
+        )
+}
+
+fn churn_together() -> Question {
+    let name = "remove and insert, two threads with objects of their own over one";
+    let [one, two] = [1, 2].map(|threads| churning::Together { live: HOT, threads });
+    let entrants = shared_stores(&one).into_iter().chain(shared_stores(&two)).collect();
+    Question::new(name, "pair", entrants).gains(
+        name,
+        ", threads: 1",
+        ", threads: 2",
+        Target::AtLeast(1.8),
+    )
+}
+
+fn hand_over() -> Question {
+    let name = "insert here and remove there, two threads over one alone";
+    let alone = shared_stores(&churning::Together { live: HOT, threads: 1 });
+    let entrants = alone.into_iter().chain(shared_stores(&HandingOver)).collect();
+    Question::new(name, "pair", entrants).gains(
+        name,
+        ", threads: 1",
+        ", handed over",
+        Target::AtLeast(1.0),
+    )
+}
+
+fn raw_blocks() -> Question {
+    let name = "raw blocks up to 1 KiB, 10,000 live";
+    Question::new(name, "pair", block_sets(&RawBlocks { live: BLOCKS }))
+        .with_allocators(remote::Question::Blocks { live: BLOCKS }, str::to_owned)
+        .against_peers(name, "heap", &[("Mutex<rlsf>", Target::AtMost(1.3))])
 }
 
 /// The questions with figures whose names contain one of `texts`, all without a text.
@@ -183,15 +273,39 @@ mod tests {
                 assert!(names.insert(&figure.name), "{}", figure.name);
                 assert!(!figure.rows.is_empty());
                 assert!(figure.rows.iter().all(|row| row.ours != row.peer));
-                assert!(
-                    figure
-                        .rows
-                        .iter()
-                        .all(|row| question.entrants[row.ours].name.starts_with("pool")
-                            || figure.ratio == Ratio::Speed)
-                );
+                let is_ours = |row: &Row| is_ours(&question.entrants[row.ours].name);
+                assert!(figure.ratio == Ratio::Speed || figure.rows.iter().all(is_ours));
             }
         }
+    }
+
+    #[test]
+    fn every_target_of_reading_and_churning_is_there() {
+        let questions = questions();
+        let figures = questions.iter().flat_map(|question| &question.figures);
+        let targets: Vec<_> = figures
+            .flat_map(|figure| figure.rows.iter().filter_map(move |row| Some((row, row.target?))))
+            .map(|(row, target)| format!("{}: {target}", row.label))
+            .collect();
+        let system = format!("Box on {}: <= 1.5", ALLOCATORS[0].0);
+        let expected = [
+            "sharded-slab: <= 0.2",
+            "SlotMap: <= 2.5",
+            "SlotMap: <= 1.25",
+            "SlotMap: <= 1.3",
+            "Vec<Box>: < 1",
+            "SlotMap: <= 1.3",
+            "Vec<Box>: < 1",
+            "pool, own guard: >= 1.9",
+            "pool, one guard: >= 1.9",
+            "sharded-slab: <= 0.35",
+            "Mutex<SlotMap>: <= 0.6",
+            &system,
+            "pool: >= 1.8",
+            "pool: >= 1",
+            "Mutex<rlsf>: <= 1.3",
+        ];
+        assert_eq!(targets, expected);
     }
 
     #[test]

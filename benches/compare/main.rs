@@ -18,6 +18,7 @@ mod machine;
 mod options;
 mod outcome;
 mod picture;
+mod programs;
 mod progress;
 mod table;
 
@@ -54,6 +55,9 @@ fn run(options: &Options) -> Result<bool> {
         return Ok(true);
     }
     let picture = options.picture.as_deref().map(PictureFile::open).transpose()?;
+    if questions.iter().any(|question| question.has_programs) {
+        programs::provide()?;
+    }
     let progress = Progress::new(&questions, options);
     let mut outcomes: Vec<Outcome> = Vec::new();
     for question in &questions {

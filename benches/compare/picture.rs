@@ -1,5 +1,6 @@
 //! The figures as bars, in SVG.
 
+use crate::figures::is_ours;
 use crate::outcome::{Comparison, Outcome};
 use crate::table::number;
 use anyhow::{Context, Result, ensure};
@@ -113,7 +114,7 @@ fn bar(kind: Ratio, comparison: &Comparison) -> Bar<'_> {
         (Some(target), _) => format!(" (target {target}, missed)"),
         (None, _) => String::new(),
     };
-    let is_ours = kind == Ratio::Speed && ours.starts_with("pool");
+    let is_ours = kind == Ratio::Speed && is_ours(ours);
     Bar {
         label,
         value,

@@ -1,6 +1,7 @@
 //! What a contestant of each question can do.
 
 use crate::object::Object;
+use std::num::NonZeroU32;
 
 /// What has a name, can be made, and knows what it holds.
 pub trait Make: Sized + 'static {
@@ -123,4 +124,23 @@ pub trait Reader: 'static {
     /// # Panics
     /// When a key finds nothing.
     fn sum(objects: &Self::From, keys: &[<Self::From as Collection>::Key]) -> u64;
+}
+
+/// Raw blocks in numbered places.
+pub trait BlockSet: Sized + 'static {
+    /// The name in tables.
+    const NAME: &'static str;
+
+    /// None yet; with room for blocks of `bytes` in all.
+    fn with_room(bytes: usize) -> Self;
+
+    /// Allocates a block for one more place.
+    fn push(&mut self, size: NonZeroU32);
+
+    /// Frees the block of a place, then allocates another one for it: what is timed. Whether there
+    /// was one, as far as the allocator can tell.
+    fn exchange(&mut self, place: usize, size: NonZeroU32) -> bool;
+
+    /// Fills each block with bytes of its own, and then looks whether all are still there.
+    fn is_intact(&mut self) -> bool;
 }

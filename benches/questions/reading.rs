@@ -133,9 +133,13 @@ impl<R: Reader> Reading<R> {
             let pass = || R::sum(black_box(&self.objects), black_box(keys));
             (0..passes).fold(0_u64, |total, _| total.wrapping_add(pass()))
         };
-        let is_hot = self.slice == self.keys.len();
-        let warm_up = |_| black_box(read(if is_hot { self.passes / 8 + 1 } else { 0 }));
-        let (time, sums) = together(self.threads, warm_up, |_| read(self.passes));
+        let warm_up = if self.slice == self.keys.len() { self.passes / 8 + 1 } else { 0 };
+        let (time, sums) = together(
+            self.threads,
+            |_| read(warm_up),
+            |total| *total = read(self.passes),
+            |total| total,
+        );
         let once: u64 = self.numbers[range].iter().map(|number| u64::from(*number)).sum();
         let expected = once.wrapping_mul(u64::from(self.passes));
         for sum in sums {

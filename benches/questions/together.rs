@@ -5,24 +5,28 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Lets `threads` threads work, the calling one among them. Each one calls `prepare` with its
-/// number, waits until all the others are prepared, and calls `work` with what `prepare` gave it.
-/// The time from the first start of `work` to its last end, and what each one gave.
+/// number, waits until all the others are prepared, calls `work` with what `prepare` gave it, waits
+/// until all the others are done, and calls `finish`. The time from the first start of `work` to
+/// its last end, and what `finish` gave.
 ///
 /// # Panics
 /// When one of the threads does.
 pub fn together<S, R: Send>(
     threads: usize,
     prepare: impl Fn(usize) -> S + Sync,
-    work: impl Fn(&mut S) -> R + Sync,
+    work: impl Fn(&mut S) + Sync,
+    finish: impl Fn(S) -> R + Sync,
 ) -> (Duration, Vec<R>) {
-    let missing = AtomicUsize::new(threads);
+    let [unprepared, busy] = [threads, threads].map(AtomicUsize::new);
     let one = |number| {
-        let arrival = Arrival(&missing);
+        let [prepared, done] = [&unprepared, &busy].map(Arrival);
         let mut state = prepare(number);
-        arrival.wait_for_all();
+        prepared.wait_for_all();
         let start = Instant::now();
-        let result = work(&mut state);
-        (start, Instant::now(), result)
+        work(&mut state);
+        let end = Instant::now();
+        done.wait_for_all();
+        (start, end, finish(state))
     };
     let done: Vec<_> = thread::scope(|scope| {
         let one = &one;
@@ -36,7 +40,7 @@ pub fn together<S, R: Send>(
     (end - start, done.into_iter().map(|(.., result)| result).collect())
 }
 
-/// A thread on its way to the start, and the number of those that are missing there.
+/// A thread on its way to where all meet, and the number of those that are missing there.
 struct Arrival<'m>(&'m AtomicUsize);
 
 impl Arrival<'_> {
@@ -53,9 +57,10 @@ impl Arrival<'_> {
 }
 
 impl Drop for Arrival<'_> {
-    /// Also when preparing panics: nobody waits for a thread that never comes.
+    /// Also when something panics: nobody waits for a thread that never comes.
     fn drop(&mut self) {
-        // Release: what was prepared happens before anybody's work. Partner: the Acquire above.
+        // Release: what this thread did happens before what the others do next. Partner: the
+        // Acquire above.
         self.0.fetch_sub(1, Ordering::Release);
     }
 }
@@ -65,24 +70,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_starts_when_all_are_prepared() {
-        let prepared = AtomicUsize::new(0);
+    fn nobody_works_before_all_are_prepared_or_finishes_before_all_are_done() {
+        let [prepared, done] = [0, 0].map(AtomicUsize::new);
+        let late = |number: usize| thread::sleep(Duration::from_millis(5 * number as u64));
         let (time, results) = together(
             3,
             |number| {
-                thread::sleep(Duration::from_millis(5 * number as u64));
+                late(number);
                 prepared.fetch_add(1, Ordering::Relaxed);
-                number
+                (number, 0)
             },
-            |number| (*number, prepared.load(Ordering::Relaxed)),
+            |(number, seen)| {
+                *seen = prepared.load(Ordering::Relaxed);
+                late(*number);
+                done.fetch_add(1, Ordering::Relaxed);
+            },
+            |(number, seen)| (number, seen, done.load(Ordering::Relaxed)),
         );
-        assert_eq!(results, [(0, 3), (1, 3), (2, 3)]);
-        assert!(time < Duration::from_secs(5));
+        assert_eq!(results, [(0, 3, 3), (1, 3, 3), (2, 3, 3)]);
+        assert!(time >= Duration::from_millis(10));
     }
 
     #[test]
     #[should_panic(expected = "no panic")]
     fn a_thread_that_panics_before_the_start_ends_it() {
-        together(2, |number| assert!(number == 0, "number 1 panics"), |()| ());
+        together(2, |number| assert!(number == 0, "number 1 panics"), |()| (), |()| ());
     }
 }

@@ -1,0 +1,11 @@
+//! Answers for mimalloc; `compare` starts it.
+
+use mimalloc::MiMalloc;
+use std::process::ExitCode;
+
+#[global_allocator]
+static GLOBAL: MiMalloc = MiMalloc;
+
+fn main() -> ExitCode {
+    benches::remote::serve()
+}
