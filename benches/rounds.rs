@@ -87,7 +87,7 @@ pub fn take_turns(
 fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |turn| {
         let place = (turn + round) % count;
-        if round % 2 == 0 { place } else { count - 1 - place }
+        if round.is_multiple_of(2) { place } else { count - 1 - place }
     })
 }
 

@@ -53,7 +53,7 @@ impl<const FAULT: u8> SharedStore for Faulty<FAULT> {
         inner.next += 1;
         let reused = if FAULT == REUSES_KEYS { inner.free.pop() } else { None };
         let key = reused.unwrap_or(inner.next);
-        let is_mixed = FAULT == MIXES_CONTENT && inner.next % 16 == 0;
+        let is_mixed = FAULT == MIXES_CONTENT && inner.next.is_multiple_of(16);
         inner.objects.insert(key, if is_mixed { Object::new(0) } else { object });
         key
     }
