@@ -6,7 +6,7 @@
 //! * [`questions`]: what is done, timed and checked; one file a question.
 //! * [`rounds`]: contestants take turns, so that what disturbs the machine disturbs them alike.
 //! * [`statistics`]: medians of per-round ratios, and targets for them.
-//! * [`remote`]: contestants in processes of their own, for there is one global allocator a process.
+//! * [`remote`]: contestants in processes of their own: one process has one global allocator.
 
 pub mod contestants;
 pub mod object;

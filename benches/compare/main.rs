@@ -20,13 +20,14 @@ mod outcome;
 mod picture;
 mod programs;
 mod progress;
+mod question;
 mod table;
 
-use crate::figures::Question;
 use crate::options::{Options, Parsed};
 use crate::outcome::Outcome;
 use crate::picture::PictureFile;
 use crate::progress::Progress;
+use crate::question::Question;
 use anyhow::{Context, Result};
 use benches::rounds::take_turns;
 use std::env;

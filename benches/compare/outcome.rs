@@ -1,6 +1,6 @@
 //! The figures once they were measured.
 
-use crate::figures::{Figure, Question, Row};
+use crate::question::{Figure, Question, Row};
 use benches::statistics::{Ratio, Summary, Target};
 
 /// A figure and what came out.

@@ -1,7 +1,7 @@
 //! The figures as bars, in SVG.
 
-use crate::figures::is_ours;
 use crate::outcome::{Comparison, Outcome};
+use crate::question::is_ours;
 use crate::table::number;
 use anyhow::{Context, Result, ensure};
 use benches::statistics::Ratio;
@@ -20,13 +20,16 @@ const ROW: f64 = 20.0;
 /// Height of a figure's title, and the room behind a figure.
 const TITLE: f64 = 30.0;
 const GAP: f64 = 26.0;
-const HEAD: f64 = 64.0;
+const HEAD: f64 = 80.0;
 
 const INK: &str = "#1f2933";
 const FAINT: &str = "#5f6b7a";
 const OURS: &str = "#2c6f9c";
 const PEER: &str = "#b8c4ce";
 const MISSED: &str = "#b3261e";
+
+const MARKS: &str = "Medians. A mark beside a peer is where our own bar has to end to meet the \
+                     target; a mark at a gain is the target.";
 
 /// A file that the picture will be written to.
 pub(crate) struct PictureFile {
@@ -77,7 +80,8 @@ pub(crate) fn draw(outcomes: &[Outcome]) -> Document {
         .set("role", "img")
         .add(Title::new("Side by side with the peers"))
         .add(Rectangle::new().set("width", "100%").set("height", "100%").set("fill", "#ffffff"))
-        .add(text(MARGIN, 38.0, 20.0, INK, "Side by side with the peers"));
+        .add(text(MARGIN, 34.0, 20.0, INK, "Side by side with the peers"))
+        .add(text(MARGIN, 54.0, 12.0, FAINT, MARKS));
     let mut top = HEAD;
     for (outcome, bars) in panels {
         document = document.add(panel(outcome, &bars, top));
@@ -141,20 +145,21 @@ fn panel(outcome: &Outcome, bars: &[Bar<'_>], top: f64) -> Group {
         .add(text(MARGIN, 14.0, 14.0, INK, &title).set("font-weight", "600"));
     for (place, bar) in bars.iter().enumerate() {
         let y = TITLE + ROW * place as f64;
-        let length = |value: f64| value / longest * BAR_MAX;
+        let end = |value: f64| BARS + value / longest * BAR_MAX;
+        let mark = bar.mark.filter(|mark| *mark <= longest);
+        let note = end(mark.unwrap_or(0.0).max(bar.value)) + 8.0;
         group = group
             .add(text(BARS - 10.0, y + 13.0, 12.0, FAINT, bar.label).set("text-anchor", "end"))
             .add(
                 Rectangle::new()
                     .set("x", BARS)
                     .set("y", y + 2.0)
-                    .set("width", length(bar.value))
+                    .set("width", end(bar.value) - BARS)
                     .set("height", ROW - 6.0)
                     .set("fill", bar.fill),
             )
-            .add(text(BARS + length(bar.value) + 8.0, y + 13.0, 12.0, bar.ink, &bar.note));
-        if let Some(mark) = bar.mark.filter(|mark| *mark <= longest) {
-            let x = BARS + length(mark);
+            .add(text(note, y + 13.0, 12.0, bar.ink, &bar.note));
+        if let Some(x) = mark.map(end) {
             let line = Line::new().set("x1", x).set("x2", x).set("y1", y).set("y2", y + ROW - 2.0);
             group = group.add(line.set("stroke", INK).set("stroke-width", 1.5));
         }

@@ -1,7 +1,7 @@
 //! The progress bar, on terminals only.
 
-use crate::figures::Question;
 use crate::options::Options;
+use crate::question::Question;
 use indicatif::{ProgressBar, ProgressStyle};
 
 const TEMPLATE: &str = "{msg:48!} {wide_bar:.cyan/dim} {eta}";

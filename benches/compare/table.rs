@@ -1,8 +1,12 @@
 //! The figures for people.
 
 use crate::outcome::{Comparison, Outcome};
+use benches::contestants::{Control, Reader};
 use benches::statistics::{Ratio, Summary};
 use comfy_table::{CellAlignment, Table, presets};
+
+/// What two threads that share nothing gain at least on a machine that has nothing else to do.
+const GAIN_MIN: f64 = 1.9;
 
 /// A figure as a table.
 pub(crate) fn text(outcome: &Outcome) -> String {
@@ -75,7 +79,19 @@ pub(crate) fn verdict(outcomes: &[Outcome]) -> String {
         })
         .collect();
     let met = with_target.len() - missed.len();
-    format!("{}{met} of {} targets met\n", missed.concat(), with_target.len())
+    let busy = outcomes.iter().find_map(busy).unwrap_or_default();
+    format!("{}{busy}{met} of {} targets met\n", missed.concat(), with_target.len())
+}
+
+/// A remark when threads that share nothing were in each other's way.
+fn busy(outcome: &Outcome) -> Option<String> {
+    let control = outcome.comparisons.iter().find(|row| row.label == Control::NAME)?;
+    let gain = control.ratio.median;
+    (outcome.ratio == Ratio::Speed && gain < GAIN_MIN).then(|| {
+        let gain = number(gain);
+        let reason = format!("threads that share nothing gained only {gain}");
+        format!("the machine was busy: {reason}, so figures with threads say little\n")
+    })
 }
 
 #[cfg(test)]
@@ -101,6 +117,17 @@ mod tests {
             verdict(&[example()]),
             "missed: test & trial, quick: 2.00, target <= 1.5\n1 of 2 targets met\n"
         );
+    }
+
+    #[test]
+    fn a_busy_machine_is_named() {
+        let mut outcome = example();
+        Control::NAME.clone_into(&mut outcome.comparisons[2].label);
+        assert!(!verdict(&[outcome]).contains("busy"));
+        let mut outcome = example();
+        Control::NAME.clone_into(&mut outcome.comparisons[2].label);
+        outcome.ratio = Ratio::Speed;
+        assert!(verdict(&[outcome]).contains("busy: threads that share nothing gained only 0.500"));
     }
 
     #[test]

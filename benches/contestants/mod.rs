@@ -3,12 +3,14 @@
 //! To add one, implement the trait of the question in a file here, as the contestant's own
 //! documentation recommends to use it, and name it in the lists below:
 //!
-//! | question | trait | list |
-//! |---|---|---|
-//! | [reading](crate::questions::reading) | [`Reader`] (of a [`Collection`] or a store) | [`readers`], [`shared_readers`] |
-//! | [removing and inserting](crate::questions::churning) on one thread | [`Store`] | [`stores`] |
-//! | the same on several, [handing over](crate::questions::handing_over) | [`SharedStore`] (is a [`Store`]) | [`shared_stores`] |
-//! | [raw blocks](crate::questions::raw_blocks) | [`BlockSet`], or [`Pointers`] | [`block_sets`] |
+//! * [reading](crate::questions::reading): a [`Reader`] of a [`Collection`] or store, named in
+//!   [`readers`] or [`shared_readers`];
+//! * [removing and inserting](crate::questions::churning) on one thread: a [`Store`], in
+//!   [`stores`];
+//! * the same on several, and [handing over](crate::questions::handing_over): a [`SharedStore`],
+//!   which is a store, too, in [`shared_stores`];
+//! * [raw blocks](crate::questions::raw_blocks): a [`BlockSet`], or [`Pointers`] of one, in
+//!   [`block_sets`].
 
 mod arenas;
 mod blocks;

@@ -73,8 +73,8 @@ pub trait WorkingSet {
     /// A copy of the object of a place.
     fn find(&self, place: usize) -> Option<Object>;
 
-    /// Does the same as [`exchange`](Self::exchange) for all places, and checks that nothing of what
-    /// was removed can still be found.
+    /// Does the same as [`exchange`](Self::exchange) for all places, and checks that nothing of
+    /// what was removed can still be found.
     ///
     /// # Errors
     /// A removed object was found.
