@@ -137,7 +137,7 @@ impl Heap {
         // The size goes with the slot, which stays ours until it is handed back.
         let bytes = inner.raw.bytes_of(handle.index());
         let offset = slot::unlink(word, handle).ok_or(StaleHandle)?;
-        inner.raw.retire(inner, Pair::ended(handle, offset), bytes);
+        inner.raw.retire_raw(inner, Pair::ended(handle, offset), bytes);
         Ok(())
     }
 
@@ -278,7 +278,7 @@ impl Inner {
         let request = self.request(layout).ok_or_else(|| {
             self.refusal(AllocErrorKind::Unsupported, layout.size(), layout.align())
         })?;
-        let pair = match self.raw.place_cached(&request) {
+        let pair = match self.raw.place_cached_of(request.class) {
             Some(pair) => pair,
             None => self.raw.place_slowly(self, &request, layout)?,
         };
@@ -381,7 +381,7 @@ impl Inner {
         core::mem::forget(release);
         block::bury(held.header);
         let bytes = held.size.bytes();
-        self.raw.retire(self, Pair::bare(held.offset), bytes);
+        self.raw.retire_bare(self, held.offset, bytes);
         Ok(())
     }
 }

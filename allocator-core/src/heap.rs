@@ -101,7 +101,7 @@ impl Heap {
         let tables = Registry::new();
         let config = SlotsConfig {
             limit: slots_max(&store, 1, settings.spare_slots),
-            caching: limits(&store, settings.thread_cache, None),
+            caching: limits(&store, settings.thread_cache, None, None),
             plain: !settings.asymmetric,
             request: None,
             bytes: 0,
@@ -206,7 +206,7 @@ impl Inner {
     ) -> SlotsConfig {
         SlotsConfig {
             limit: slots_max(&self.store, request.granules, self.spare_slots),
-            caching: limits(&self.store, self.thread_cache, Some(&request)),
+            caching: limits(&self.store, self.thread_cache, Some(&request), Some(bytes)),
             plain: !self.readers.is_asymmetric(),
             request: Some(request),
             bytes,
@@ -307,13 +307,13 @@ fn slots_max(store: &Store, granules: u32, spare: u32) -> u32 {
 }
 
 /// What threads keep of a table whose blocks all make the same request, or any. Only cells of slabs are kept.
-fn limits(store: &Store, bytes: usize, request: Option<&Request>) -> Limits {
+fn limits(store: &Store, bytes: usize, request: Option<&Request>, object: Option<usize>) -> Limits {
     let kept = |class: usize| {
         let cells = store.has_slabs() && store.shared.classes.geometry(class).cells > 0;
         cells && request.is_none_or(|request| request.class == Some(class))
     };
     // Raw blocks are of all classes.
-    Limits::new(if request.is_some() { bytes } else { bytes / 8 }, kept)
+    Limits::new(if object.is_some() { bytes } else { bytes / 8 }, object, kept)
 }
 
 /// A number that no table of the process had before.

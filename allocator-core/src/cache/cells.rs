@@ -4,6 +4,7 @@ use crate::grace::Grace;
 use crate::handle::{GENERATION_END, Handle};
 use crate::raw::GRANULE;
 use crate::size_class::{CLASSES, granules};
+use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::collections::VecDeque;
 
 /// Most pairs that a magazine is refilled with, or spills, at a time; and most objects of a batch.
@@ -50,16 +51,23 @@ impl Pair {
 /// How much a thread keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Limits {
-    /// Objects that make a batch where other threads are about, whose attention a grace period costs.
-    batch: usize,
-    /// Pairs of each class that a magazine is refilled with at most, and spills; it holds twice as many. 0
-    /// where nothing is kept.
+    /// Bytes of each object; `None` where each has its own.
+    object: Option<usize>,
+    /// Objects that make a batch where the thread is alone, and where other threads are about, whose attention
+    /// a grace period costs.
+    batch: [usize; 2],
+    /// Pairs of each class that a magazine is refilled with at most, and that stay in one that spills; it holds
+    /// twice as many. 0 where nothing is kept.
     pairs: [u16; CLASSES],
 }
 
 impl Limits {
-    /// For `bytes` of each class that is kept at all.
-    pub(crate) fn new(bytes: usize, is_kept: impl Fn(usize) -> bool) -> Self {
+    /// For `bytes` of each class that is kept at all, and objects of a size.
+    pub(crate) fn new(
+        bytes: usize,
+        object: Option<usize>,
+        is_kept: impl Fn(usize) -> bool,
+    ) -> Self {
         let pairs = |class| {
             let pairs = (bytes / room(class)).min(PAIRS_MAX);
             // A single one is not worth a refill.
@@ -67,22 +75,24 @@ impl Limits {
         };
         let pairs: [usize; CLASSES] = core::array::from_fn(pairs);
         let most = pairs.iter().copied().max().unwrap_or(0);
-        Self { batch: most.clamp(BATCH_MIN, PAIRS_MAX), pairs: pairs.map(|pairs| pairs as u16) }
+        let most_bytes = object.map_or(PAIRS_MAX, |object| (BATCH_BYTES / object.max(1)).max(1));
+        let batch = [BATCH_MIN, most.clamp(BATCH_MIN, PAIRS_MAX)].map(|n| n.min(most_bytes));
+        Self { object, batch, pairs: pairs.map(|pairs| pairs as u16) }
     }
 
     /// Objects that make a batch: few where their grace periods cost nothing, so that what was just removed is
     /// soon used again, while it is near.
-    pub(crate) fn batch(&self, alone: bool) -> usize {
-        if alone { BATCH_MIN } else { self.batch }
+    pub(super) fn batch(&self, is_alone: bool) -> usize {
+        self.batch[usize::from(!is_alone)]
     }
 
     pub(crate) fn pairs(&self, class: usize) -> usize {
         usize::from(self.pairs[class])
     }
 
-    /// Bytes of a block, where only one class is kept.
-    pub(super) fn only_room(&self) -> usize {
-        self.pairs.iter().position(|pairs| *pairs > 0).map_or(0, room)
+    /// The only class that is kept, where objects are of one size.
+    pub(super) fn only_class(&self) -> Option<usize> {
+        self.object.and_then(|_| self.pairs.iter().position(|pairs| *pairs > 0))
     }
 }
 
@@ -106,82 +116,271 @@ pub(crate) struct Retired {
 }
 
 impl Retired {
-    pub(crate) fn append(&mut self, mut other: Self) {
+    fn append(&mut self, mut other: Self) {
+        if self.pairs.is_empty() {
+            core::mem::swap(self, &mut other);
+        }
         self.pairs.append(&mut other.pairs);
         self.bytes += other.bytes;
     }
 }
 
-/// What one thread keeps of one table.
-#[derive(Debug)]
-pub(crate) struct Cells {
-    /// Retired since the last batch was closed.
-    pub(super) open: Retired,
-    /// Objects that make the next batch.
-    pub(super) batch: usize,
+/// Written inside the cache only, read by anybody at any time.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// Pairs on the open list.
+    open: AtomicUsize,
+    /// Retired objects that are not on it.
+    closed: AtomicUsize,
+    /// Pairs in the magazine of a table whose objects are of one size.
+    magazine: AtomicUsize,
+    /// Pairs in the magazines of the table of raw blocks.
+    by_class: AtomicUsize,
+    /// Objects put in minus objects ended through this cache, plus what is in magazines and on the open list: so
+    /// that taking a pair and retiring an object each change one length and nothing else.
+    balance: AtomicIsize,
+}
+
+// Relaxed throughout: whoever writes has the cache to itself, and is ordered by its lock; others read a hint, or
+// are ordered by what told them of the objects that they count.
+fn get(counter: &AtomicUsize) -> usize {
+    counter.load(Ordering::Relaxed)
+}
+
+fn set(counter: &AtomicUsize, value: usize) {
+    counter.store(value, Ordering::Relaxed);
+}
+
+impl Counters {
+    /// Objects put in minus objects ended; only the sum over caches means anything.
+    pub(super) fn live(&self) -> isize {
+        // Relaxed: as in `get`.
+        self.balance.load(Ordering::Relaxed) - (self.cached() + get(&self.open)) as isize
+    }
+
+    pub(super) fn retired(&self) -> usize {
+        get(&self.open) + get(&self.closed)
+    }
+
+    pub(super) fn cached(&self) -> usize {
+        get(&self.magazine) + get(&self.by_class)
+    }
+
+    /// See `balance`.
+    pub(super) fn add_balance(&self, change: isize) {
+        // Relaxed: as in `get`.
+        let balance = self.balance.load(Ordering::Relaxed).wrapping_add(change);
+        self.balance.store(balance, Ordering::Relaxed);
+    }
+
+    fn add_closed(&self, more: usize) {
+        set(&self.closed, get(&self.closed) + more);
+    }
+}
+
+/// What one thread keeps of one table. The first pairs of a buffer are in use, as many as a counter says.
+#[derive(Debug, Default)]
+pub(super) struct Cells {
+    /// Retired since the last batch was closed. Full when it is a batch.
+    open: Box<[Pair]>,
+    /// Bytes of these, where each has its own size.
+    open_bytes: usize,
+    /// Objects that make the next batch; 0 before the first one.
+    batch: usize,
     /// Older ones, waiting for their grace periods.
     pub(super) waiting: VecDeque<Batch>,
     /// Past their grace period, left over when a drop panicked.
-    pub(super) ready: Retired,
-    /// Pairs that nobody sees any more, by size class. The header of each block names its slot.
-    pub(super) magazines: [Vec<Pair>; CLASSES],
+    ready: Retired,
+    /// Pairs that nobody sees any more, where all objects are of one size. The header of each block names its slot.
+    magazine: Box<[Pair]>,
+    /// The same by size class, in the table of raw blocks.
+    by_class: [Vec<Pair>; CLASSES],
 }
 
-impl Default for Cells {
-    fn default() -> Self {
-        let magazines = core::array::from_fn(|_| Vec::new());
-        let (open, ready) = (Retired::default(), Retired::default());
-        Self { open, batch: BATCH_MIN, waiting: VecDeque::new(), ready, magazines }
-    }
+/// Access to a cache.
+pub(crate) struct Inside<'c> {
+    pub(super) cells: &'c mut Cells,
+    pub(super) counters: &'c Counters,
+    pub(super) limits: &'c Limits,
 }
 
-impl Cells {
-    /// Puts an object whose life is over on the open list; whether that is a batch now.
-    #[inline]
-    pub(super) fn retire(&mut self, object: Pair, bytes: usize) -> bool {
-        self.open.pairs.push(object);
-        self.open.bytes += bytes;
-        self.is_batch()
+impl Inside<'_> {
+    /// An object begins its life, in a pair from elsewhere.
+    pub(crate) fn begin(&mut self) {
+        self.counters.add_balance(1);
     }
 
-    fn is_batch(&self) -> bool {
-        self.open.pairs.len() >= self.batch || self.open.bytes >= BATCH_BYTES
+    /// An object ended its life and was not retired.
+    pub(crate) fn end(&mut self) {
+        self.counters.add_balance(-1);
     }
 
-    /// Takes the open list where it is a batch, or in any case.
-    pub(super) fn close_open(&mut self, always: bool) -> Option<Retired> {
-        if self.open.pairs.is_empty() || !(always || self.is_batch()) {
+    /// Takes a pair for an object that begins its life, in a table whose objects are of one size.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Option<Pair> {
+        let left = get(&self.counters.magazine).wrapping_sub(1);
+        let pair = *self.cells.magazine.get(left)?;
+        set(&self.counters.magazine, left);
+        Some(pair)
+    }
+
+    /// The same in the table of raw blocks.
+    #[inline(always)]
+    pub(crate) fn take_of(&mut self, class: usize) -> Option<Pair> {
+        let pair = self.cells.by_class[class].pop()?;
+        set(&self.counters.by_class, get(&self.counters.by_class) - 1);
+        Some(pair)
+    }
+
+    /// Retires an object that ended its life, of a table whose objects are of one size; whether a batch is full.
+    #[inline(always)]
+    pub(crate) fn retire(&mut self, object: Pair) -> bool {
+        let len = get(&self.counters.open);
+        let Some(place) = self.cells.open.get_mut(len) else {
+            return self.retire_first(object.offset, object.slot, object.generation);
+        };
+        *place = object;
+        set(&self.counters.open, len + 1);
+        len + 1 == self.cells.open.len()
+    }
+
+    /// The same in the table of raw blocks.
+    #[inline(always)]
+    pub(crate) fn retire_of(&mut self, object: Pair, bytes: usize) -> bool {
+        self.cells.open_bytes += bytes;
+        self.retire(object) || self.cells.open_bytes >= BATCH_BYTES
+    }
+
+    /// There is no room on the open list: it has no buffer yet, or is full because its batch could not be closed.
+    #[cold]
+    fn retire_first(&mut self, offset: u32, slot: u32, generation: u32) -> bool {
+        let len = get(&self.counters.open);
+        let mut pairs = Vec::from(core::mem::take(&mut self.cells.open));
+        pairs.resize(len + self.batch(), Pair::bare(0));
+        self.cells.open = pairs.into_boxed_slice();
+        self.retire(Pair { offset, slot, generation })
+    }
+
+    /// Objects that make a batch.
+    fn batch(&self) -> usize {
+        if self.cells.batch == 0 { self.limits.batch(true) } else { self.cells.batch }
+    }
+
+    /// The bytes of `count` objects from the open list.
+    fn open_bytes(&self) -> usize {
+        match self.limits.object {
+            Some(object) => object * get(&self.counters.open),
+            None => self.cells.open_bytes,
+        }
+    }
+
+    /// Takes the open list where it is a batch, or in any case; it stays counted.
+    pub(crate) fn close_open(&mut self, always: bool) -> Option<Retired> {
+        let (len, bytes) = (get(&self.counters.open), self.open_bytes());
+        let is_batch = len >= self.batch() || bytes >= BATCH_BYTES;
+        if len == 0 || !(always || is_batch) {
             return None;
         }
-        let pairs = Vec::with_capacity(self.batch);
-        Some(core::mem::replace(&mut self.open, Retired { pairs, bytes: 0 }))
+        let buffer = vec![Pair::bare(0); self.batch()].into_boxed_slice();
+        let mut pairs = Vec::from(core::mem::replace(&mut self.cells.open, buffer));
+        pairs.truncate(len);
+        self.cells.open_bytes = 0;
+        set(&self.counters.open, 0);
+        self.counters.add_closed(len);
+        self.counters.add_balance(-(len as isize));
+        Some(Retired { pairs, bytes })
     }
 
-    /// Takes the objects whose grace period is over.
-    pub(super) fn past_grace(&mut self) -> Retired {
-        let mut objects = core::mem::take(&mut self.ready);
-        while self.waiting.front_mut().is_some_and(|batch| batch.grace.poll()) {
-            objects.append(self.waiting.pop_front().expect("there is a first one").objects);
+    /// Puts a batch behind the others.
+    pub(crate) fn wait(&mut self, batch: Batch) {
+        self.cells.batch = self.limits.batch(batch.grace.is_alone());
+        self.cells.waiting.push_back(batch);
+    }
+
+    /// Takes the retired objects whose grace period is over.
+    pub(crate) fn past_grace(&mut self) -> Retired {
+        let mut objects = core::mem::take(&mut self.cells.ready);
+        let waiting = &mut self.cells.waiting;
+        while waiting.front_mut().is_some_and(|batch| batch.grace.poll()) {
+            objects.append(waiting.pop_front().expect("there is a first one").objects);
         }
+        set(&self.counters.closed, get(&self.counters.closed) - objects.pairs.len());
         objects
+    }
+
+    /// Takes all retired objects, whatever their grace periods.
+    pub(crate) fn all_retired(&mut self) -> Retired {
+        let mut objects = self.close_open(true).unwrap_or_default();
+        objects.append(core::mem::take(&mut self.cells.ready));
+        self.cells.waiting.drain(..).for_each(|batch| objects.append(batch.objects));
+        set(&self.counters.closed, get(&self.counters.closed) - objects.pairs.len());
+        objects
+    }
+
+    /// Puts retired objects back that nobody sees any more.
+    pub(crate) fn put_back(&mut self, objects: Retired) {
+        self.counters.add_closed(objects.pairs.len());
+        self.cells.ready.append(objects);
     }
 
     /// Bytes of the retired objects.
     pub(super) fn retired_bytes(&self) -> usize {
-        let waiting: usize = self.waiting.iter().map(|batch| batch.objects.bytes).sum();
-        self.open.bytes + waiting + self.ready.bytes
+        let waiting = self.cells.waiting.iter().map(|batch| batch.objects.bytes);
+        self.open_bytes() + waiting.sum::<usize>() + self.cells.ready.bytes
     }
 
-    /// Takes all retired objects, whatever their grace periods.
-    pub(super) fn all_retired(&mut self) -> Retired {
-        let mut objects = core::mem::take(&mut self.open);
-        objects.append(core::mem::take(&mut self.ready));
-        self.waiting.drain(..).for_each(|batch| objects.append(batch.objects));
-        objects
+    /// Keeps pairs that nobody sees any more, the last of them first in line. Gives what has to leave the magazine
+    /// for that.
+    pub(crate) fn keep(&mut self, class: usize, pairs: &[Pair]) -> Vec<Pair> {
+        let most = self.limits.pairs(class);
+        self.counters.add_balance(pairs.len() as isize);
+        let spilled = if self.limits.object.is_some() {
+            self.keep_in_order(most, pairs)
+        } else {
+            let magazine = &mut self.cells.by_class[class];
+            magazine.extend_from_slice(pairs);
+            let excess = if magazine.len() > 2 * most { magazine.len() - most } else { 0 };
+            let by_class = get(&self.counters.by_class) + pairs.len() - excess;
+            set(&self.counters.by_class, by_class);
+            magazine.drain(..excess).collect()
+        };
+        self.counters.add_balance(-(spilled.len() as isize));
+        spilled
+    }
+
+    /// The oldest leave the magazine: what was used last is still near.
+    fn keep_in_order(&mut self, most: usize, pairs: &[Pair]) -> Vec<Pair> {
+        let magazine = &mut self.cells.magazine;
+        if magazine.is_empty() {
+            *magazine = vec![Pair::bare(0); 2 * most].into_boxed_slice();
+        }
+        let len = get(&self.counters.magazine);
+        if let Some(room) = magazine.get_mut(len..len + pairs.len()) {
+            room.copy_from_slice(pairs);
+            set(&self.counters.magazine, len + pairs.len());
+            return Vec::new();
+        }
+        let all = [&magazine[..len], pairs].concat();
+        let (spilled, kept) = all.split_at(all.len() - most);
+        magazine[..most].copy_from_slice(kept);
+        set(&self.counters.magazine, most);
+        spilled.to_vec()
+    }
+
+    /// Bytes of the blocks in magazines.
+    pub(super) fn cached_bytes(&self) -> usize {
+        let by_class = self.cells.by_class.iter().map(Vec::len).enumerate();
+        let only = self.limits.only_class().map(|class| (class, get(&self.counters.magazine)));
+        by_class.chain(only).map(|(class, pairs)| pairs * room(class)).sum()
     }
 
     /// Takes what the magazines hold.
-    pub(super) fn empty_magazines(&mut self) -> Vec<Pair> {
-        self.magazines.iter_mut().flat_map(|magazine| magazine.drain(..)).collect()
+    pub(crate) fn empty(&mut self) -> Vec<Pair> {
+        let mut pairs = self.cells.magazine[..get(&self.counters.magazine)].to_vec();
+        self.cells.by_class.iter_mut().for_each(|magazine| pairs.append(magazine));
+        set(&self.counters.magazine, 0);
+        set(&self.counters.by_class, 0);
+        self.counters.add_balance(-(pairs.len() as isize));
+        pairs
     }
 }

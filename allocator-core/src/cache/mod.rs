@@ -18,13 +18,13 @@ mod bias;
 mod cells;
 
 pub(crate) use bias::Biased;
-pub(crate) use cells::{Batch, Limits, Pair, Retired};
+pub(crate) use cells::{Batch, Inside, Limits, Pair, Retired};
 
 use crate::guard::Readers;
-use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, local};
 use crate::threads::{self, AllMine, Latest, Mine, Node, PerThread, Roster, Tenure};
-use cells::{Cells, room};
+use cells::{Cells, Counters, room};
 use core::ptr;
 
 /// Spilled magazines that a depot keeps; what comes on top goes back to the store.
@@ -59,159 +59,15 @@ unsafe impl Send for Caches {}
 // SAFETY: as above.
 unsafe impl Sync for Caches {}
 
-/// Written inside the cache only, read by anybody at any time.
-#[derive(Debug, Default)]
-struct Counters {
-    /// Objects put in minus objects ended through this cache; only the sum over caches means anything.
-    live: AtomicIsize,
-    /// Retired objects.
-    retired: AtomicUsize,
-    /// Pairs in magazines.
-    cached: AtomicUsize,
-}
-
-/// Access to a cache.
-pub(crate) struct Inside<'c> {
-    cells: &'c mut Cells,
-    counters: &'c Counters,
-    limits: &'c Limits,
-}
-
-// Relaxed throughout: whoever writes has the cache to itself, and is ordered by its lock; others read a hint, or
-// are ordered by what told them of the objects that they count.
-fn add(counter: &AtomicUsize, more: usize) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
-}
-
-fn sub(counter: &AtomicUsize, less: usize) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_sub(less), Ordering::Relaxed);
-}
-
-impl Inside<'_> {
-    fn count(&self, change: isize) {
-        let live = &self.counters.live;
-        // Relaxed: as in `add`.
-        live.store(live.load(Ordering::Relaxed).wrapping_add(change), Ordering::Relaxed);
-    }
-
-    /// An object begins its life, in a pair from elsewhere.
-    pub(crate) fn begin(&mut self) {
-        self.count(1);
-    }
-
-    /// An object ended its life and was not retired.
-    pub(crate) fn end(&mut self) {
-        self.count(-1);
-    }
-
-    /// Takes a pair of `class` for an object that begins its life.
-    #[inline(always)]
-    pub(crate) fn take(&mut self, class: usize) -> Option<Pair> {
-        let pair = self.cells.magazines[class].pop()?;
-        sub(&self.counters.cached, 1);
-        self.count(1);
-        Some(pair)
-    }
-
-    /// Retires an object, which ended its life unless its slot lives on; whether a batch is full.
-    #[inline(always)]
-    pub(crate) fn retire(&mut self, object: Pair, bytes: usize) -> bool {
-        self.count(-isize::from(object.slot != Pair::NO_SLOT));
-        add(&self.counters.retired, 1);
-        self.cells.retire(object, bytes)
-    }
-
-    /// Takes the open list where it is a batch, or in any case; it stays counted.
-    pub(crate) fn close_open(&mut self, always: bool) -> Option<Retired> {
-        self.cells.close_open(always)
-    }
-
-    /// Puts a batch behind the others.
-    pub(crate) fn wait(&mut self, batch: Batch) {
-        self.cells.batch = self.limits.batch(batch.grace.is_alone());
-        self.cells.waiting.push_back(batch);
-    }
-
-    /// Whether batches wait for their grace periods.
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.cells.waiting.is_empty()
-    }
-
-    /// Takes the retired objects whose grace period is over.
-    pub(crate) fn past_grace(&mut self) -> Retired {
-        let objects = self.cells.past_grace();
-        self.uncount(&objects);
-        objects
-    }
-
-    /// Takes all retired objects, whatever their grace periods.
-    pub(crate) fn all_retired(&mut self) -> Retired {
-        let objects = self.cells.all_retired();
-        self.uncount(&objects);
-        objects
-    }
-
-    fn uncount(&self, objects: &Retired) {
-        sub(&self.counters.retired, objects.pairs.len());
-    }
-
-    /// Puts retired objects back that nobody sees any more.
-    pub(crate) fn put_back(&mut self, objects: Retired) {
-        add(&self.counters.retired, objects.pairs.len());
-        self.cells.ready.append(objects);
-    }
-
-    /// Keeps pairs that nobody sees any more. Gives what has to leave the magazine for that.
-    pub(crate) fn keep(&mut self, class: usize, pairs: &[Pair]) -> Option<Vec<Pair>> {
-        let most = 2 * self.limits.pairs(class);
-        let magazine = &mut self.cells.magazines[class];
-        magazine.extend_from_slice(pairs);
-        add(&self.counters.cached, pairs.len());
-        if magazine.len() <= most {
-            return None;
-        }
-        // The oldest go: what was used last is still near.
-        let spilled: Vec<Pair> = magazine.drain(..magazine.len() - most / 2).collect();
-        sub(&self.counters.cached, spilled.len());
-        Some(spilled)
-    }
-
-    /// Keeps pairs, in an empty magazine the last of them first in line.
-    pub(crate) fn load(&mut self, class: usize, pairs: &[Pair]) {
-        self.cells.magazines[class].extend_from_slice(pairs);
-        add(&self.counters.cached, pairs.len());
-    }
-
-    /// Bytes of the retired objects.
-    fn retired_bytes(&self) -> usize {
-        self.cells.retired_bytes()
-    }
-
-    /// Bytes of the blocks in magazines.
-    fn cached_bytes(&self) -> usize {
-        let sizes = self.cells.magazines.iter().enumerate();
-        sizes.map(|(class, magazine)| magazine.len() * room(class)).sum()
-    }
-
-    /// Takes what the magazines hold.
-    pub(crate) fn empty(&mut self) -> Vec<Pair> {
-        let pairs = self.cells.empty_magazines();
-        sub(&self.counters.cached, pairs.len());
-        pairs
-    }
-}
-
 impl Cache {
     /// Retired objects.
     pub(crate) fn retired(&self) -> usize {
-        // Relaxed: as in `add`.
-        self.counters.retired.load(Ordering::Relaxed)
+        self.counters.retired()
     }
 
     /// Pairs in magazines.
     pub(crate) fn cached(&self) -> usize {
-        // Relaxed: as in `add`.
-        self.counters.cached.load(Ordering::Relaxed)
+        self.counters.cached()
     }
 }
 
@@ -300,40 +156,56 @@ impl Caches {
         &self.limits
     }
 
-    /// Takes a pair of `class` for an object that begins its life, out of the calling thread's cache. Two stores
-    /// and a load for the lock; nothing is taken where that is revoked, or the cache is not at hand.
+    /// Takes a pair for an object that begins its life, in a table whose objects are of one size, out of the calling
+    /// thread's cache. Two stores and a load for the lock; nothing is taken where that is revoked, or the cache
+    /// is not at hand.
     // What is taken and what is retired stays in registers only as long as no call that is not inlined gets
     // it as a whole: a pair that goes through memory costs half of an insert.
     #[inline(always)]
-    pub(crate) fn take(&self, class: usize) -> Option<Pair> {
+    pub(crate) fn take(&self) -> Option<Pair> {
         let node = self.latest()?;
         // SAFETY: the node is ours (`latest`), and nobody enters the cells below.
         let mut entered = unsafe { node.value.cells.enter() }?;
-        self.inside(node, entered.value()).take(class)
+        self.inside(node, entered.value()).take()
     }
 
-    /// Retires an object into the calling thread's cache; whether a batch is full. The lock as in
-    /// [`take`](Self::take).
+    /// The same in the table of raw blocks.
     #[inline(always)]
-    pub(crate) fn retire(self: &Arc<Self>, object: Pair, bytes: usize) -> bool {
+    pub(crate) fn take_of(&self, class: usize) -> Option<Pair> {
+        let node = self.latest()?;
+        // SAFETY: as in `take`.
+        let mut entered = unsafe { node.value.cells.enter() }?;
+        self.inside(node, entered.value()).take_of(class)
+    }
+
+    /// Retires an object that ended its life, of a table whose objects are of one size, into the calling thread's
+    /// cache; whether a batch is full. The lock as in [`take`](Self::take).
+    #[inline(always)]
+    pub(crate) fn retire(self: &Arc<Self>, object: Pair) -> bool {
         if let Some(node) = self.latest() {
             // SAFETY: as in `take`.
             if let Some(mut entered) = unsafe { node.value.cells.enter() } {
-                return self.inside(node, entered.value()).retire(object, bytes);
+                return self.inside(node, entered.value()).retire(object);
             }
         }
-        self.retire_slowly(object.offset, object.slot, object.generation, bytes)
+        self.retire_slowly(object.offset, object.slot, object.generation)
+    }
+
+    /// The same in the table of raw blocks.
+    #[inline(always)]
+    pub(crate) fn retire_of(self: &Arc<Self>, object: Pair, bytes: usize) -> bool {
+        if let Some(node) = self.latest() {
+            // SAFETY: as in `take`.
+            if let Some(mut entered) = unsafe { node.value.cells.enter() } {
+                return self.inside(node, entered.value()).retire_of(object, bytes);
+            }
+        }
+        self.own().with(|cache| cache.retire_of(object, bytes))
     }
 
     #[cold]
-    fn retire_slowly(
-        self: &Arc<Self>,
-        offset: u32,
-        slot: u32,
-        generation: u32,
-        bytes: usize,
-    ) -> bool {
-        self.own().with(|cache| cache.retire(Pair { offset, slot, generation }, bytes))
+    fn retire_slowly(self: &Arc<Self>, offset: u32, slot: u32, generation: u32) -> bool {
+        self.own().with(|cache| cache.retire(Pair { offset, slot, generation }))
     }
 
     /// The calling thread's node, where it is at hand.
@@ -363,15 +235,15 @@ impl Caches {
 
     /// Objects put in minus objects ended: exact while nobody does either.
     pub(crate) fn live(&self) -> isize {
-        // Relaxed: as in `add`.
-        self.roster.iter().map(|node| node.value.counters.live.load(Ordering::Relaxed)).sum()
+        self.roster.iter().map(|node| node.value.counters.live()).sum()
     }
 
     /// Number and bytes of the blocks that are kept, in magazines and in the depot. Steps into each cache.
     pub(crate) fn cached(&self, readers: &Readers) -> (usize, usize) {
-        // Relaxed: as in `add`. Only a typed table, with blocks of one class, has a depot.
+        // Relaxed: stored under the lock of the depot, read as a hint or in order. Only a table with blocks of one
+        // class has a depot.
         let depot = self.in_depot.load(Ordering::Relaxed);
-        let mut sum = (depot, depot * self.limits.only_room());
+        let mut sum = (depot, depot * self.limits.only_class().map_or(0, room));
         for any in self.all().filter(|any| any.cache().cached() > 0) {
             sum.0 += any.cache().cached();
             sum.1 += any.with(readers, |cache| cache.cached_bytes());
@@ -394,8 +266,8 @@ impl Caches {
         if depot.len() >= DEPOT_MAX {
             return Some(pairs);
         }
-        add(&self.in_depot, pairs.len());
         depot.push(pairs);
+        self.count_depot(&depot);
         None
     }
 
@@ -407,8 +279,13 @@ impl Caches {
         }
         let mut depot = self.depot.lock();
         let pairs = depot.pop()?;
-        sub(&self.in_depot, pairs.len());
+        self.count_depot(&depot);
         Some(pairs)
+    }
+
+    fn count_depot(&self, depot: &[Vec<Pair>]) {
+        // Relaxed: as in `cached`.
+        self.in_depot.store(depot.iter().map(Vec::len).sum(), Ordering::Relaxed);
     }
 
     /// The table is gone: nobody asks for its caches again.

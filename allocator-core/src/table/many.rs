@@ -85,7 +85,7 @@ impl TableGuard<'_> {
         // No other object comes to this place while this section is open, so an equal place is the same object.
         let unlinked = slots.word(handle).and_then(|word| slot::unlink_if(word, handle, is_found));
         let Some(offset) = unlinked else { return false };
-        slots.retire(inner, Pair::ended(handle, offset), slots.bytes);
+        slots.retire(inner, Pair::ended(handle, offset));
         true
     }
 }

@@ -2,7 +2,7 @@
 //! cache first, the table's list of vacant slots and the store behind it.
 
 use super::{Effort, Slots};
-use crate::cache::Pair;
+use crate::cache::{Inside, Pair};
 use crate::error::{AllocError, AllocErrorKind};
 use crate::heap::Inner;
 use crate::pages::Label;
@@ -28,8 +28,14 @@ impl Drop for TakenSlot<'_> {
 impl Slots {
     /// Takes a slot and a block for a new object, which is counted from now on, out of the thread's cache.
     #[inline(always)]
-    pub(crate) fn place_cached(&self, request: &Request) -> Option<Pair> {
-        self.caches.take(request.class?)
+    pub(crate) fn place_cached(&self) -> Option<Pair> {
+        self.caches.take()
+    }
+
+    /// The same in the table of raw blocks, for one of a class.
+    #[inline(always)]
+    pub(crate) fn place_cached_of(&self, class: Option<usize>) -> Option<Pair> {
+        self.caches.take_of(class?)
     }
 
     /// Finds a slot and a block for a new object where the cache has none: refills it, or goes without it.
@@ -44,7 +50,10 @@ impl Slots {
         layout: Layout,
     ) -> Result<Pair, AllocError> {
         if let Some(class) = request.class.filter(|class| self.caches.limits().pairs(*class) > 0) {
-            let take = || self.caches.own().with(|cache| cache.take(class));
+            let take_from = |cache: &mut Inside<'_>| {
+                if self.is_typed() { cache.take() } else { cache.take_of(class) }
+            };
+            let take = || self.caches.own().with(take_from);
             let refill = || {
                 self.refill(heap, request, class);
                 take()
@@ -84,7 +93,8 @@ impl Slots {
     /// Fills the thread's magazine of a class: with what became free of what the thread retired, with what other
     /// threads spilled, or from the store.
     fn refill(&self, heap: &Inner, request: &Request, class: usize) {
-        let waiting = self.is_plain() && self.caches.own().with(|cache| cache.is_waiting());
+        // A thread that removes too has what it removed before, unless somebody reads it still.
+        let waiting = self.is_plain() && self.caches.own().any().cache().retired() > 0;
         if waiting && self.reclaim(heap, Effort::Batch) > 0 {
             return;
         }
@@ -92,7 +102,8 @@ impl Slots {
             Some(pairs) => pairs,
             None => self.fresh_pairs(heap, request, class),
         };
-        self.caches.own().with(|cache| cache.load(class, &pairs));
+        let rest = self.caches.own().with(|cache| cache.keep(class, &pairs));
+        self.release(heap, &rest);
     }
 
     /// Takes slots and blocks that nobody has. The lock of the slots, and a stripe's, once for all of them.
@@ -134,19 +145,19 @@ impl Slots {
             if let Some(class) = self.only_class()
                 && pairs.iter().all(|pair| pair.is_whole())
             {
-                spilled.extend(cache.keep(class, pairs));
+                spilled.push(cache.keep(class, pairs));
                 return;
             }
             // Runs of one class at a time.
             let class_of = |pair: &Pair| self.class_of(heap, *pair);
             for run in pairs.chunk_by(|a, b| class_of(a) == class_of(b)) {
                 match class_of(&run[0]) {
-                    Some(class) => spilled.extend(cache.keep(class, run)),
+                    Some(class) => spilled.push(cache.keep(class, run)),
                     None => rest.extend_from_slice(run),
                 }
             }
         });
-        for magazine in spilled {
+        for magazine in spilled.into_iter().filter(|magazine| !magazine.is_empty()) {
             // The depot of the raw blocks would have to know their classes.
             let back = if self.is_typed() { self.caches.deposit(magazine) } else { Some(magazine) };
             rest.extend(back.into_iter().flatten());

@@ -65,11 +65,34 @@ impl Drop for Ready<'_> {
 }
 
 impl Slots {
-    /// Puts an unlinked object into the thread's cache, and reclaims where a batch is full. `bytes` are those of
-    /// its block.
+    /// Puts an unlinked object of a typed table into the thread's cache, and reclaims where a batch is full.
     #[inline(always)]
-    pub(crate) fn retire(&self, heap: &Inner, object: Pair, bytes: usize) {
-        if self.caches.retire(object, bytes) {
+    pub(crate) fn retire(&self, heap: &Inner, object: Pair) {
+        if self.caches.retire(object) {
+            self.reclaim(heap, Effort::Batch);
+        }
+    }
+
+    /// The same for a raw block.
+    #[inline(always)]
+    pub(crate) fn retire_raw(&self, heap: &Inner, object: Pair, bytes: usize) {
+        if self.caches.retire_of(object, bytes) {
+            self.reclaim(heap, Effort::Batch);
+        }
+    }
+
+    /// The same for a block whose object lives on in another one.
+    pub(crate) fn retire_bare(&self, heap: &Inner, offset: u32, bytes: usize) {
+        let is_batch = self.caches.own().with(|cache| {
+            // It is counted as if an object ended.
+            cache.begin();
+            if self.is_typed() {
+                cache.retire(Pair::bare(offset))
+            } else {
+                cache.retire_of(Pair::bare(offset), bytes)
+            }
+        });
+        if is_batch {
             self.reclaim(heap, Effort::Batch);
         }
     }

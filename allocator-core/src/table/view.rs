@@ -192,7 +192,7 @@ impl Table {
     /// lock. `None` says only that the cache is empty.
     #[inline(always)]
     pub fn reserve_cached(&self) -> Option<Reservation<'_>> {
-        let pair = self.slots.place_cached(&self.request)?;
+        let pair = self.slots.place_cached()?;
         Some(Reservation { table: self, pair })
     }
 
@@ -222,8 +222,7 @@ impl Table {
         // SAFETY: in bounds.
         let word = unsafe { self.word(self.view, handle.index()) };
         let Some(offset) = slot::unlink(word, handle) else { return false };
-        let object = Pair::ended(handle, offset);
-        self.slots.retire(self.heap.inner(), object, self.slots.bytes);
+        self.slots.retire(self.heap.inner(), Pair::ended(handle, offset));
         true
     }
 
@@ -342,7 +341,7 @@ impl<'t> TableGuard<'t> {
             return Err(new);
         }
         core::mem::forget(new);
-        slots.retire(inner, Pair::bare(old), slots.bytes);
+        slots.retire_bare(inner, old, slots.bytes);
         Ok(())
     }
 
