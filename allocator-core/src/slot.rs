@@ -39,14 +39,17 @@ pub(crate) struct Snapshot(pub(crate) u64);
 
 impl Snapshot {
     /// A vacant word that carries `link` in its offset half.
+    #[inline(always)]
     pub(crate) const fn vacant(generation: u32, link: u32) -> Self {
         Self((generation as u64) << 34 | VACANT | link as u64)
     }
 
+    #[inline(always)]
     const fn live(generation: u32, offset: u32) -> Self {
         Self((generation as u64) << 34 | LIVE | offset as u64)
     }
 
+    #[inline(always)]
     pub(crate) const fn generation(self) -> u32 {
         (self.0 >> 34) as u32
     }
@@ -56,6 +59,7 @@ impl Snapshot {
         self.0 as u32
     }
 
+    #[inline(always)]
     pub(crate) const fn is_live(self) -> bool {
         self.0 & TAG == LIVE
     }
@@ -83,6 +87,7 @@ impl Snapshot {
     }
 
     /// The vacant word that follows the end of this generation.
+    #[inline(always)]
     const fn after(self) -> Self {
         Self::vacant(self.generation() + 1, self.offset())
     }
@@ -106,7 +111,7 @@ pub(crate) enum LockOutcome {
 ///
 /// Release: publishes the bytes of the block and its header. Partner: the Acquire loads in
 /// `TableGuard::locate` and [`resolve`]. Weaker, a reader could see the offset and not yet the object.
-#[inline]
+#[inline(always)]
 pub(crate) fn publish(word: &AtomicU64, generation: u32, offset: u32) {
     word.store(Snapshot::live(generation, offset).0, Ordering::Release);
 }

@@ -37,7 +37,7 @@ impl<T> Pool<T> {
     /// assert!(pool.get(handle).is_none());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, handle: Handle<T>) -> Option<Ref<'_, T>> {
         Some(Ref::new(self.objects.enter().into_shared(handle)?))
     }
@@ -54,7 +54,7 @@ impl<T> Pool<T> {
     /// assert_eq!(pool.with(handle, Vec::len), None);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn with<R>(&self, handle: Handle<T>, f: impl FnOnce(&T) -> R) -> Option<R> {
         self.objects.enter().get(handle).map(f)
     }

@@ -143,10 +143,12 @@ pub(super) struct Counters {
 
 // Relaxed throughout: whoever writes has the cache to itself, and is ordered by its lock; others read a hint, or
 // are ordered by what told them of the objects that they count.
+#[inline(always)]
 fn get(counter: &AtomicUsize) -> usize {
     counter.load(Ordering::Relaxed)
 }
 
+#[inline(always)]
 fn set(counter: &AtomicUsize, value: usize) {
     counter.store(value, Ordering::Relaxed);
 }

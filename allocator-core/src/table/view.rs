@@ -181,10 +181,11 @@ impl Table {
     /// # Errors
     /// Out of memory or slots; nothing has changed.
     pub fn reserve(&self) -> Result<Reservation<'_>, AllocError> {
-        if let Some(reservation) = self.reserve_cached() {
-            return Ok(reservation);
-        }
-        let pair = self.slots.place_slowly(self.heap.inner(), &self.request, self.layout)?;
+        let cached = self.slots.place_cached();
+        let pair = match cached {
+            Some(pair) => pair,
+            None => self.slots.place_slowly(self.heap.inner(), &self.request, self.layout)?,
+        };
         Ok(Reservation { table: self, pair })
     }
 
@@ -192,8 +193,7 @@ impl Table {
     /// lock. `None` says only that the cache is empty.
     #[inline(always)]
     pub fn reserve_cached(&self) -> Option<Reservation<'_>> {
-        let pair = self.slots.place_cached()?;
-        Some(Reservation { table: self, pair })
+        Some(Reservation { table: self, pair: self.slots.place_cached()? })
     }
 
     /// Takes a block to replace the object of `handle` with.
@@ -214,7 +214,7 @@ impl Table {
     /// still see it, at the latest with the table. False when the handle is stale.
     ///
     /// One compare-and-swap, no lock; each full batch pays for a grace period's start, and may run the `Drop` of objects that were retired earlier. Waits only for a copy of this very object.
-    #[inline]
+    #[inline(always)]
     pub fn retire<T: ?Sized>(&self, handle: Handle<T>) -> bool {
         if handle.index() >= self.view.limit {
             return false;

@@ -14,7 +14,7 @@ impl<T> Objects<T> {
         Ok(Vacant { reservation: self.table.reserve()?, marker: PhantomData })
     }
 
-    /// The same where the thread has a slot and a block at hand.
+    /// The same out of what the thread keeps.
     #[inline(always)]
     pub(crate) fn vacant_cached(&self) -> Option<Vacant<'_, T>> {
         Some(Vacant { reservation: self.table.reserve_cached()?, marker: PhantomData })
