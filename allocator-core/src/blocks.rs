@@ -4,7 +4,6 @@
 //! (`block.rs`): shared while it is read, alone while it is written or resized. A held block stays where it is.
 
 use crate::block::{self, Access, HoldOutcome};
-use crate::cache::Pair;
 use crate::error::{AccessError, AllocError, AllocErrorKind, ResizeError, StaleHandle};
 use crate::guard::Guard;
 use crate::handle::Handle;
@@ -136,8 +135,8 @@ impl Heap {
         let word = inner.raw.word(handle).ok_or(StaleHandle)?;
         // The size goes with the slot, which stays ours until it is handed back.
         let bytes = inner.raw.bytes_of(handle.index());
-        let offset = slot::unlink(word, handle).ok_or(StaleHandle)?;
-        inner.raw.retire_raw(inner, Pair::ended(handle, offset), bytes);
+        let word = slot::unlink(word, handle).ok_or(StaleHandle)?;
+        inner.raw.retire_raw(inner, handle.index(), word, bytes);
         Ok(())
     }
 
@@ -282,13 +281,12 @@ impl Inner {
             Some(pair) => pair,
             None => self.raw.place_slowly(self, &request, layout)?,
         };
-        let Pair { slot, generation, offset } = pair;
-        let size = init(self, offset);
+        let size = init(self, pair.offset());
         // Release: whoever finds the size by the slot finds it with the block, at the latest through the
         // Release of `publish`. Partner: the Acquire in `bytes_of`.
-        self.raw.size_word(slot).store(size.0, Ordering::Release);
-        slot::publish(self.raw.words.get(slot), generation, offset);
-        Ok(Handle::new(slot, generation))
+        self.raw.size_word(pair.slot).store(size.0, Ordering::Release);
+        slot::publish(self.raw.words.get(pair.slot), pair.word);
+        Ok(Handle::new(pair.slot, pair.generation()))
     }
 
     /// Holds the block of `handle`.

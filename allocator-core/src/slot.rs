@@ -82,6 +82,7 @@ impl Snapshot {
         self.is_vacant() && self.generation() >= GENERATION_END
     }
 
+    #[inline(always)]
     const fn with_tag(self, tag: u64) -> Self {
         Self(self.0 & !TAG | tag)
     }
@@ -107,13 +108,14 @@ pub(crate) enum LockOutcome {
     Cancelled,
 }
 
-/// Puts an object into the vacant slot that the caller owns.
+/// Puts an object into the vacant slot that the caller owns: `vacant` has its generation, and its block in the
+/// offset half.
 ///
 /// Release: publishes the bytes of the block and its header. Partner: the Acquire loads in
 /// `TableGuard::locate` and [`resolve`]. Weaker, a reader could see the offset and not yet the object.
 #[inline(always)]
-pub(crate) fn publish(word: &AtomicU64, generation: u32, offset: u32) {
-    word.store(Snapshot::live(generation, offset).0, Ordering::Release);
+pub(crate) fn publish(word: &AtomicU64, vacant: Snapshot) {
+    word.store(vacant.with_tag(LIVE).0, Ordering::Release);
 }
 
 /// Finds the offset of the object that `handle` names, where the first load did not show it live: cancels
@@ -152,25 +154,25 @@ pub(crate) fn resolve<T: ?Sized>(word: &AtomicU64, handle: Handle<T>, seen: u64)
 
 /// Ends the life of the object that `handle` names. The offset half of the word keeps naming its block.
 ///
-/// Gives the offset of the block, which the caller must retire; `None` when the handle is stale. Waits
-/// while the block is being copied.
+/// Gives the vacant word, which names the block that the caller must retire; `None` when the handle is
+/// stale. Waits while the block is being copied.
 #[inline(always)]
-pub(crate) fn unlink<T: ?Sized>(word: &AtomicU64, handle: Handle<T>) -> Option<u32> {
+pub(crate) fn unlink<T: ?Sized>(word: &AtomicU64, handle: Handle<T>) -> Option<Snapshot> {
     // Acquire: as in `change`.
     let seen = word.load(Ordering::Acquire);
     if is_live_for(seen, handle) {
-        let ended = Snapshot(seen).after().0;
+        let ended = Snapshot(seen).after();
         // AcqRel: as in `change`. Relaxed on failure: looked at again.
-        if word.compare_exchange(seen, ended, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            return Some(seen as u32);
+        if word.compare_exchange(seen, ended.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            return Some(ended);
         }
     }
     unlink_slowly(word, handle)
 }
 
 #[cold]
-fn unlink_slowly<T: ?Sized>(word: &AtomicU64, handle: Handle<T>) -> Option<u32> {
-    change(word, handle, |seen| Some(seen.after()))
+fn unlink_slowly<T: ?Sized>(word: &AtomicU64, handle: Handle<T>) -> Option<Snapshot> {
+    unlink_if(word, handle, |_| true)
 }
 
 /// The same, while the block is one that `is_it` says yes to; gives `None` where it is another.
@@ -178,8 +180,9 @@ pub(crate) fn unlink_if<T: ?Sized>(
     word: &AtomicU64,
     handle: Handle<T>,
     is_it: impl Fn(u32) -> bool,
-) -> Option<u32> {
-    change(word, handle, |seen| is_it(seen.offset()).then(|| seen.after()))
+) -> Option<Snapshot> {
+    let offset = change(word, handle, |seen| is_it(seen.offset()).then(|| seen.after()))?;
+    Some(Snapshot::vacant(handle.generation() + 1, offset))
 }
 
 /// Lets the slot of `handle` name the block at `new` in place of the one at `old`.
@@ -299,7 +302,7 @@ mod tests {
 
     fn live() -> (AtomicU64, Handle) {
         let word = AtomicU64::new(0);
-        publish(&word, 5, 77);
+        publish(&word, Snapshot::vacant(5, 77));
         (word, Handle::new(0, 5))
     }
 
@@ -321,7 +324,7 @@ mod tests {
     fn a_remove_wins_over_a_mark() {
         let (word, handle) = live();
         let marked = mark(&word, 77).unwrap();
-        assert_eq!(unlink(&word, handle), Some(77));
+        assert_eq!(unlink(&word, handle), Some(Snapshot::vacant(6, 77)));
         assert_eq!(lock(&word, marked), LockOutcome::Cancelled);
         unmark(&word, marked);
         assert!(now(&word).is_vacant());
@@ -345,7 +348,7 @@ mod tests {
     #[test]
     fn the_last_generation_ends_in_a_slot_that_is_retired_for_good() {
         let word = AtomicU64::new(0);
-        publish(&word, GENERATION_END - 1, 1);
+        publish(&word, Snapshot::vacant(GENERATION_END - 1, 1));
         assert!(unlink(&word, Handle::<u8>::new(0, GENERATION_END - 1)).is_some());
         assert!(now(&word).is_exhausted());
     }

@@ -1,9 +1,10 @@
 //! [`Cells`]: what a thread keeps of one table, retired objects and pairs for the next inserts.
 
 use crate::grace::Grace;
-use crate::handle::{GENERATION_END, Handle};
+use crate::handle::GENERATION_END;
 use crate::raw::GRANULE;
 use crate::size_class::{CLASSES, granules};
+use crate::slot::Snapshot;
 use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::collections::VecDeque;
 
@@ -19,32 +20,47 @@ const BATCH_BYTES: usize = 256 << 10;
 /// A slot and its block, or a block alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Pair {
-    /// Of the block.
-    pub(crate) offset: u32,
+    /// The word of the slot while it is vacant: its next generation, and the offset of the block.
+    pub(crate) word: Snapshot,
     /// The slot, or [`Pair::NO_SLOT`] where it lives on with another block.
     pub(crate) slot: u32,
-    /// Of the slot's next object.
-    pub(crate) generation: u32,
 }
 
 impl Pair {
     /// Stands for a slot that lives on with another block.
     pub(crate) const NO_SLOT: u32 = u32::MAX;
 
-    /// What the object of `handle` had, whose life is over.
-    #[inline(always)]
-    pub(crate) fn ended<T: ?Sized>(handle: Handle<T>, offset: u32) -> Self {
-        Self { offset, slot: handle.index(), generation: handle.generation() + 1 }
-    }
-
-    /// Whether another object can use both slot and block.
-    pub(crate) fn is_whole(self) -> bool {
-        self.slot != Self::NO_SLOT && self.generation < GENERATION_END
+    /// `generation` is that of the slot's next object.
+    pub(crate) fn new(slot: u32, generation: u32, offset: u32) -> Self {
+        Self { word: Snapshot::vacant(generation, offset), slot }
     }
 
     /// A block whose slot lives on with another one.
     pub(crate) fn bare(offset: u32) -> Self {
-        Self { offset, slot: Self::NO_SLOT, generation: 0 }
+        Self::new(Self::NO_SLOT, 0, offset)
+    }
+
+    /// Of the block.
+    #[inline(always)]
+    pub(crate) fn offset(self) -> u32 {
+        self.word.offset()
+    }
+
+    /// Of the slot's next object.
+    #[inline(always)]
+    pub(crate) fn generation(self) -> u32 {
+        self.word.generation()
+    }
+
+    /// Whether another object can use both slot and block.
+    pub(crate) fn is_whole(self) -> bool {
+        self.slot != Self::NO_SLOT && self.generation() < GENERATION_END
+    }
+
+    /// Whether that is so for all of them.
+    pub(crate) fn are_whole(pairs: &[Self]) -> bool {
+        // No way out of the loop: it is made of vector instructions then.
+        pairs.iter().fold(true, |all, pair| all & pair.is_whole())
     }
 }
 
@@ -235,32 +251,33 @@ impl Inside<'_> {
     }
 
     /// Retires an object that ended its life, of a table whose objects are of one size; whether a batch is full.
+    /// `None` where there is no room for it.
     #[inline(always)]
-    pub(crate) fn retire(&mut self, object: Pair) -> bool {
+    pub(super) fn try_retire(&mut self, object: Pair) -> Option<bool> {
         let len = get(&self.counters.open);
-        let Some(place) = self.cells.open.get_mut(len) else {
-            return self.retire_first(object.offset, object.slot, object.generation);
-        };
-        *place = object;
+        *self.cells.open.get_mut(len)? = object;
         set(&self.counters.open, len + 1);
-        len + 1 == self.cells.open.len()
+        Some(len + 1 == self.cells.open.len())
     }
 
     /// The same in the table of raw blocks.
     #[inline(always)]
-    pub(crate) fn retire_of(&mut self, object: Pair, bytes: usize) -> bool {
+    pub(super) fn try_retire_of(&mut self, object: Pair, bytes: usize) -> Option<bool> {
+        let is_batch = self.try_retire(object)?;
         self.cells.open_bytes += bytes;
-        self.retire(object) || self.cells.open_bytes >= BATCH_BYTES
+        Some(is_batch || self.cells.open_bytes >= BATCH_BYTES)
     }
 
-    /// There is no room on the open list: it has no buffer yet, or is full because its batch could not be closed.
-    #[cold]
-    fn retire_first(&mut self, offset: u32, slot: u32, generation: u32) -> bool {
+    /// Retires an object that ended its life, and makes room for it. `bytes` are those of its block.
+    pub(crate) fn retire(&mut self, object: Pair, bytes: usize) -> bool {
         let len = get(&self.counters.open);
-        let mut pairs = Vec::from(core::mem::take(&mut self.cells.open));
-        pairs.resize(len + self.batch(), Pair::bare(0));
-        self.cells.open = pairs.into_boxed_slice();
-        self.retire(Pair { offset, slot, generation })
+        if len == self.cells.open.len() {
+            // There is no buffer yet, or it is full because its batch could not be closed.
+            let mut pairs = Vec::from(core::mem::take(&mut self.cells.open));
+            pairs.resize(len + self.batch(), Pair::bare(0));
+            self.cells.open = pairs.into_boxed_slice();
+        }
+        self.try_retire_of(object, bytes).expect("there is room now")
     }
 
     /// Objects that make a batch.

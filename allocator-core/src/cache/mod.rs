@@ -179,33 +179,23 @@ impl Caches {
     }
 
     /// Retires an object that ended its life, of a table whose objects are of one size, into the calling thread's
-    /// cache; whether a batch is full. The lock as in [`take`](Self::take).
+    /// cache; whether a batch is full. The lock as in [`take`](Self::take); `None` where that is revoked, the
+    /// cache is not at hand, or has no room.
     #[inline(always)]
-    pub(crate) fn retire(self: &Arc<Self>, object: Pair) -> bool {
-        if let Some(node) = self.latest() {
-            // SAFETY: as in `take`.
-            if let Some(mut entered) = unsafe { node.value.cells.enter() } {
-                return self.inside(node, entered.value()).retire(object);
-            }
-        }
-        self.retire_slowly(object.offset, object.slot, object.generation)
+    pub(crate) fn try_retire(&self, object: Pair) -> Option<bool> {
+        let node = self.latest()?;
+        // SAFETY: as in `take`.
+        let mut entered = unsafe { node.value.cells.enter() }?;
+        self.inside(node, entered.value()).try_retire(object)
     }
 
     /// The same in the table of raw blocks.
     #[inline(always)]
-    pub(crate) fn retire_of(self: &Arc<Self>, object: Pair, bytes: usize) -> bool {
-        if let Some(node) = self.latest() {
-            // SAFETY: as in `take`.
-            if let Some(mut entered) = unsafe { node.value.cells.enter() } {
-                return self.inside(node, entered.value()).retire_of(object, bytes);
-            }
-        }
-        self.own().with(|cache| cache.retire_of(object, bytes))
-    }
-
-    #[cold]
-    fn retire_slowly(self: &Arc<Self>, offset: u32, slot: u32, generation: u32) -> bool {
-        self.own().with(|cache| cache.retire(Pair { offset, slot, generation }))
+    pub(crate) fn try_retire_of(&self, object: Pair, bytes: usize) -> Option<bool> {
+        let node = self.latest()?;
+        // SAFETY: as in `take`.
+        let mut entered = unsafe { node.value.cells.enter() }?;
+        self.inside(node, entered.value()).try_retire_of(object, bytes)
     }
 
     /// The calling thread's node, where it is at hand.

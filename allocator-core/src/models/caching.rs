@@ -114,7 +114,7 @@ fn reclaim_alone_against_newcomer() {
             let bare = Arc::clone(&bare);
             move || bare.read()
         });
-        assert_eq!(slot::unlink(&bare.word, handle()), Some(HOME));
+        assert!(slot::unlink(&bare.word, handle()).is_some());
         let is_alone = bare.readers.is_alone();
         if !is_alone {
             bare.readers.heavy_barrier();

@@ -120,7 +120,7 @@ impl Bare {
 
     fn publish(&self) {
         self.place(HOME).write(VALUE);
-        slot::publish(&self.word, GENERATION, HOME);
+        slot::publish(&self.word, Snapshot::vacant(GENERATION, HOME));
     }
 
     fn place(&self, offset: u32) -> &Place {

@@ -102,7 +102,8 @@ fn remove_against_bare_move() {
         let remover = thread::spawn({
             let bare = Arc::clone(&bare);
             move || {
-                let offset = slot::unlink(&bare.word, handle()).expect("nobody else removes it");
+                let ended = slot::unlink(&bare.word, handle()).expect("nobody else removes it");
+                let offset = ended.offset();
                 assert!(Grace::start(&bare.readers).wait(None));
                 assert_eq!(bare.place(offset).copy(), VALUE);
                 bare.place(offset).write(POISON);

@@ -6,7 +6,6 @@
 //! so that the misses of many overlap.
 
 use super::{Table, TableGuard};
-use crate::cache::Pair;
 use crate::handle::Handle;
 use crate::raw::GRANULE;
 use crate::slot::{self, Snapshot};
@@ -84,8 +83,8 @@ impl TableGuard<'_> {
         let is_found = |offset| base.wrapping_add(offset as usize * GRANULE) == found.as_ptr();
         // No other object comes to this place while this section is open, so an equal place is the same object.
         let unlinked = slots.word(handle).and_then(|word| slot::unlink_if(word, handle, is_found));
-        let Some(offset) = unlinked else { return false };
-        slots.retire(inner, Pair::ended(handle, offset));
+        let Some(word) = unlinked else { return false };
+        slots.retire_typed(inner, handle.index(), word);
         true
     }
 }

@@ -75,13 +75,13 @@ impl Slots {
         let offset = heap.place(self, slot, request, layout)?;
         core::mem::forget(taken);
         self.caches.own().with(|cache| cache.begin());
-        Ok(Pair { offset, slot, generation })
+        Ok(Pair::new(slot, generation, offset))
     }
 
     /// Gives a place back for which there is no object after all. Its handle may have been shown to somebody: it
     /// never names another object.
     pub(crate) fn give_up(&self, heap: &Inner, pair: Pair) {
-        self.ended(heap, Pair { generation: pair.generation + 1, ..pair });
+        self.ended(heap, Pair::new(pair.slot, pair.generation() + 1, pair.offset()));
     }
 
     /// Takes back what an object had that ended its life without being retired: nobody can see it.
@@ -115,7 +115,7 @@ impl Slots {
         let owners = slots.iter().map(|(slot, _)| self.owner(*slot));
         heap.store.allocate_cells(request, owners, |owner, offset| {
             let generation = generations.next().expect("one for each owner");
-            pairs.push(Pair { offset, slot: owner.slot, generation });
+            pairs.push(Pair::new(owner.slot, generation, offset));
         });
         let left = &slots[pairs.len()..];
         if !left.is_empty() {
@@ -130,7 +130,7 @@ impl Slots {
     pub(super) fn recycle(&self, heap: &Inner, pairs: &[Pair], effort: Effort) {
         for pair in pairs {
             // The block's bytes are given up: whoever gets them next writes.
-            heap.store.memory().track_write(pair.offset);
+            heap.store.memory().track_write(pair.offset());
         }
         match effort {
             Effort::Batch => self.keep(heap, pairs),
@@ -143,7 +143,7 @@ impl Slots {
         let (mut spilled, mut rest) = (Vec::new(), Vec::new());
         self.caches.own().with(|cache| {
             if let Some(class) = self.only_class()
-                && pairs.iter().all(|pair| pair.is_whole())
+                && Pair::are_whole(pairs)
             {
                 spilled.push(cache.keep(class, pairs));
                 return;
@@ -173,7 +173,7 @@ impl Slots {
         if self.is_typed() {
             return self.only_class();
         }
-        match heap.store.shared.pages.label(pair.offset) {
+        match heap.store.shared.pages.label(pair.offset()) {
             Label::Slab { class, .. } => {
                 let class = usize::from(class);
                 (self.caches.limits().pairs(class) > 0).then_some(class)
@@ -193,9 +193,9 @@ impl Slots {
         if pairs.is_empty() {
             return;
         }
-        heap.store.free_all(pairs.iter().map(|pair| pair.offset));
+        heap.store.free_all(pairs.iter().map(|pair| pair.offset()));
         let slots = pairs.iter().filter(|pair| pair.slot != Pair::NO_SLOT);
-        self.return_slots(slots.map(|pair| (pair.slot, pair.generation)));
+        self.return_slots(slots.map(|pair| (pair.slot, pair.generation())));
     }
 
     /// The heap is gone: threads may forget their caches.

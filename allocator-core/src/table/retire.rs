@@ -65,18 +65,29 @@ impl Drop for Ready<'_> {
 }
 
 impl Slots {
-    /// Puts an unlinked object of a typed table into the thread's cache, and reclaims where a batch is full.
+    /// Puts an object of a typed table, which is unlinked, into the thread's cache, and reclaims where a batch is
+    /// full. `word` is that of its slot now.
     #[inline(always)]
-    pub(crate) fn retire(&self, heap: &Inner, object: Pair) {
-        if self.caches.retire(object) {
-            self.reclaim(heap, Effort::Batch);
+    pub(crate) fn retire_typed(&self, heap: &Inner, slot: u32, word: Snapshot) {
+        match self.caches.try_retire(Pair { word, slot }) {
+            Some(false) => {}
+            full => self.retire_slowly(heap, slot, word, full.is_none(), self.bytes),
         }
     }
 
-    /// The same for a raw block.
-    #[inline(always)]
-    pub(crate) fn retire_raw(&self, heap: &Inner, object: Pair, bytes: usize) {
-        if self.caches.retire_of(object, bytes) {
+    /// The same for a raw block of `bytes`.
+    pub(crate) fn retire_raw(&self, heap: &Inner, slot: u32, word: Snapshot, bytes: usize) {
+        match self.caches.try_retire_of(Pair { word, slot }, bytes) {
+            Some(false) => {}
+            full => self.retire_slowly(heap, slot, word, full.is_none(), bytes),
+        }
+    }
+
+    /// Retires an object where the short way did not, and reclaims where that makes a batch.
+    #[cold]
+    fn retire_slowly(&self, heap: &Inner, slot: u32, word: Snapshot, is_left: bool, bytes: usize) {
+        let retire = || self.caches.own().with(|cache| cache.retire(Pair { word, slot }, bytes));
+        if !is_left || retire() {
             self.reclaim(heap, Effort::Batch);
         }
     }
@@ -86,11 +97,7 @@ impl Slots {
         let is_batch = self.caches.own().with(|cache| {
             // It is counted as if an object ended.
             cache.begin();
-            if self.is_typed() {
-                cache.retire(Pair::bare(offset))
-            } else {
-                cache.retire_of(Pair::bare(offset), bytes)
-            }
+            cache.retire(Pair::bare(offset), bytes)
         });
         if is_batch {
             self.reclaim(heap, Effort::Batch);
@@ -168,7 +175,7 @@ impl Slots {
 
     /// Puts a retired object that is pinned on the list of those; false where it is not.
     fn set_aside(&self, heap: &Inner, object: Pair) -> bool {
-        let held = block::is_held(heap.store.header(object.offset));
+        let held = block::is_held(heap.store.header(object.offset()));
         if held {
             self.held.lock().push(object);
             // SeqCst: with the fence in `last_hold_gone`, either we see the last pin gone (in `reclaim_held`), or
@@ -190,10 +197,10 @@ impl Slots {
         }
         let _free = Free(self, heap, object, effort);
         if let Some(drop) = self.drop {
-            heap.store.memory().track_write(object.offset);
+            heap.store.memory().track_write(object.offset());
             // SAFETY: the block holds an initialised object of this table, nobody else can reach it, and
             // it is dropped once: it was on one list and is on none now.
-            unsafe { drop(heap.store.memory().block(object.offset).as_ptr()) };
+            unsafe { drop(heap.store.memory().block(object.offset()).as_ptr()) };
         }
     }
 
@@ -286,7 +293,7 @@ impl Sweep<'_> {
         loop {
             let found = {
                 let mut held = self.slots.held.lock();
-                let free = |object: &Pair| !block::is_held(self.heap.store.header(object.offset));
+                let free = |object: &Pair| !block::is_held(self.heap.store.header(object.offset()));
                 held.iter().position(free).map(|place| held.swap_remove(place))
             };
             let Some(object) = found else { return };
@@ -330,8 +337,8 @@ impl Closing<'_> {
                 continue;
             }
             let handle = crate::Handle::<[u8]>::new(index, seen.generation());
-            if let Some(offset) = slot::unlink(word, handle) {
-                let object = Pair::ended(handle, offset);
+            if let Some(word) = slot::unlink(word, handle) {
+                let object = Pair { word, slot: index };
                 if !(slots.may_be_held() && slots.set_aside(heap, object)) {
                     slots.free(heap, object, Effort::All);
                 }

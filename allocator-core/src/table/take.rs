@@ -152,8 +152,7 @@ impl Seized<'_> {
         let (index, snapshot) = (self.index, self.snapshot);
         core::mem::forget(self);
         slot::vacate(slots.words.get(index), snapshot);
-        let (offset, generation) = (snapshot.offset(), snapshot.generation() + 1);
-        slots.ended(inner, Pair { offset, slot: index, generation });
+        slots.ended(inner, Pair::new(index, snapshot.generation() + 1, snapshot.offset()));
         result
     }
 }

@@ -221,8 +221,8 @@ impl Table {
         }
         // SAFETY: in bounds.
         let word = unsafe { self.word(self.view, handle.index()) };
-        let Some(offset) = slot::unlink(word, handle) else { return false };
-        self.slots.retire(self.heap.inner(), Pair::ended(handle, offset));
+        let Some(word) = slot::unlink(word, handle) else { return false };
+        self.slots.retire_typed(self.heap.inner(), handle.index(), word);
         true
     }
 
@@ -366,14 +366,14 @@ impl Reservation<'_> {
     /// The handle that the object will have.
     #[inline]
     pub fn handle<T: ?Sized>(&self) -> Handle<T> {
-        Handle::new(self.pair.slot, self.pair.generation)
+        Handle::new(self.pair.slot, self.pair.generation())
     }
 
     /// Where the object goes: room of the table's layout, not initialised.
     #[inline(always)]
     pub fn as_ptr(&self) -> *mut u8 {
         // Nothing here can panic, so that a reservation can stay in registers.
-        self.table.view.base.wrapping_add(self.pair.offset as usize * GRANULE)
+        self.table.view.base.wrapping_add(self.pair.offset() as usize * GRANULE)
     }
 
     /// Makes the object visible to everybody who has its handle.
@@ -383,11 +383,10 @@ impl Reservation<'_> {
     #[inline(always)]
     pub unsafe fn publish<T: ?Sized>(self) -> Handle<T> {
         let Self { table, pair } = &*core::mem::ManuallyDrop::new(self);
-        let Pair { slot, generation, offset } = *pair;
-        table.heap.inner().store.memory().track_write(offset);
+        table.heap.inner().store.memory().track_write(pair.offset());
         // SAFETY: a slot of the table.
-        slot::publish(unsafe { table.word(table.view, slot) }, generation, offset);
-        Handle::new(slot, generation)
+        slot::publish(unsafe { table.word(table.view, pair.slot) }, pair.word);
+        Handle::new(pair.slot, pair.generation())
     }
 }
 
