@@ -127,8 +127,8 @@ impl HeapBuilder {
         self
     }
 
-    /// Asks the system to back mapped memory with huge pages; off by default. Reads of large heaps get
-    /// cheaper, and memory is committed in larger steps.
+    /// Asks the system to back mapped memory and the slots of pools with huge pages; off by default. Reads of
+    /// large heaps get cheaper, and memory is committed in larger steps.
     pub fn huge_pages(mut self, on: bool) -> Self {
         self.huge_pages = on;
         self
@@ -187,6 +187,7 @@ impl HeapBuilder {
             },
             spare_slots: (stripes * SPARE_SLOTS) as u32,
             thread_cache: self.thread_cache.unwrap_or(default_cache(capacity)),
+            huge_pages: self.huge_pages,
             page_shift: (page_size / GRANULE).ilog2(),
             policy: self.policy,
             asymmetric,

@@ -64,6 +64,7 @@ pub(crate) struct Inner {
     thread_cache: usize,
     /// Slots of each table that threads may have in hand.
     spare_slots: u32,
+    huge_pages: bool,
 }
 
 /// Settings that the builder has checked.
@@ -73,6 +74,7 @@ pub(crate) struct Settings {
     pub(crate) store_stripes: usize,
     pub(crate) spare_slots: u32,
     pub(crate) thread_cache: usize,
+    pub(crate) huge_pages: bool,
     pub(crate) page_shift: u32,
     pub(crate) policy: Policy,
     pub(crate) asymmetric: bool,
@@ -103,6 +105,7 @@ impl Heap {
             limit: slots_max(&store, 1, settings.spare_slots),
             caching: limits(&store, settings.thread_cache, None, None),
             plain: !settings.asymmetric,
+            huge_pages: settings.huge_pages,
             request: None,
             bytes: 0,
             drop: None,
@@ -120,6 +123,7 @@ impl Heap {
             compact_when_full: settings.compact_when_full,
             thread_cache: settings.thread_cache,
             spare_slots: settings.spare_slots,
+            huge_pages: settings.huge_pages,
         };
         Some(Self { inner: Arc::new(inner) })
     }
@@ -208,6 +212,7 @@ impl Inner {
             limit: slots_max(&self.store, request.granules, self.spare_slots),
             caching: limits(&self.store, self.thread_cache, Some(&request), Some(bytes)),
             plain: !self.readers.is_asymmetric(),
+            huge_pages: self.huge_pages,
             request: Some(request),
             bytes,
             drop,

@@ -39,6 +39,9 @@
 //! 16 bytes, in slabs to the next of 32 size classes. Offsets have 32 bits and granules 16 bytes, so a heap
 //! holds at most 64 GiB. A slot serves at least 2^29 objects before it is retired for good.
 //!
+//! Most inserts and removes take no lock: each thread keeps some slots and blocks of each table for its next ones
+//! ([`HeapBuilder::thread_cache`]).
+//!
 //! # How to read the source
 //! The modules are listed below in reading order; [`design`] has the states and the proof.
 

@@ -12,7 +12,7 @@ impl Make for Pool<Object> {
 
     fn with_room(objects: usize) -> Self {
         let capacity = (objects * BYTES_EACH).max(16 << 20);
-        let heap = Heap::builder().capacity(capacity).build().expect("a heap");
+        let heap = Heap::builder().capacity(capacity).huge_pages(true).build().expect("a heap");
         Self::new(&heap).expect("a pool")
     }
 

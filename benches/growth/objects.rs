@@ -46,7 +46,7 @@ pub(crate) fn sweeps(plan: &Plan, progress: &Progress) -> Result<Vec<Sweep>> {
 /// A heap for so many objects of 64 bytes. Not larger than needed by much, and not by little.
 fn heap(objects: u32, page_size: usize) -> Result<Heap> {
     let bytes = (objects as usize * 2 * size_of::<Object>()).max(64 << 20);
-    Ok(Heap::builder().capacity(bytes).page_size(page_size).build()?)
+    Ok(Heap::builder().capacity(bytes).page_size(page_size).huge_pages(true).build()?)
 }
 
 /// Get, insert and remove at one number of live objects.

@@ -7,7 +7,7 @@ pub(crate) use real::WordArray;
 
 #[cfg(not(loom))]
 mod real {
-    use crate::raw::os::Mapping;
+    use crate::raw::os::{Mapping, prefer_huge_pages};
     use crate::sync::atomic::AtomicU64;
     use core::ptr::NonNull;
 
@@ -27,8 +27,11 @@ mod real {
 
     impl WordArray {
         /// Reserves `len` words, all zero; `None` when the system has no room for them.
-        pub(crate) fn new(len: usize) -> Option<Self> {
+        pub(crate) fn new(len: usize, huge_pages: bool) -> Option<Self> {
             let mapping = Mapping::new(len.checked_mul(size_of::<AtomicU64>())?)?;
+            if huge_pages {
+                prefer_huge_pages(&mapping);
+            }
             let first = mapping.ptr().cast();
             Some(Self { _mapping: mapping, first, len })
         }
@@ -73,7 +76,7 @@ mod modelled {
     }
 
     impl WordArray {
-        pub(crate) fn new(len: usize) -> Option<Self> {
+        pub(crate) fn new(len: usize, _huge_pages: bool) -> Option<Self> {
             let word = |index| (index, Box::new(AtomicU64::new(0)));
             Some(Self { words: Mutex::new((0..EAGER).map(word).collect()), len })
         }

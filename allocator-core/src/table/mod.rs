@@ -87,6 +87,8 @@ pub(crate) struct SlotsConfig {
     /// How much threads keep, and whether their light barriers are full fences.
     pub(crate) caching: Limits,
     pub(crate) plain: bool,
+    /// Slots on huge pages.
+    pub(crate) huge_pages: bool,
     pub(crate) request: Option<Request>,
     pub(crate) bytes: usize,
     pub(crate) drop: Option<DropFn>,
@@ -97,7 +99,7 @@ impl Slots {
         let raw = config.request.is_none();
         Some(Self {
             id,
-            words: WordArray::new(config.limit as usize)?,
+            words: WordArray::new(config.limit as usize, config.huge_pages)?,
             limit: config.limit,
             first_generation: spread(salt),
             fresh: AtomicU32::new(0),
@@ -109,7 +111,11 @@ impl Slots {
             request: config.request,
             bytes: config.bytes,
             drop: config.drop,
-            sizes: if raw { Some(WordArray::new(config.limit as usize)?) } else { None },
+            sizes: if raw {
+                Some(WordArray::new(config.limit as usize, config.huge_pages)?)
+            } else {
+                None
+            },
         })
     }
 
