@@ -148,7 +148,7 @@ impl HeapBuilder {
     }
 
     /// Bytes of blocks that a thread may keep of each pool (of raw blocks: an eighth for each size class) for its
-    /// next inserts, up to twice as many after removing: by default 64 KiB, or a 256th of a small heap. With 0 every
+    /// next inserts, up to three times as many after removing: by default 64 KiB, or a 256th of a small heap. With 0 every
     /// insert takes a lock. What is kept is counted by [`Stats::cached_blocks`](crate::Stats::cached_blocks), given
     /// back by [`Heap::flush`] and [`Heap::defragment`], and before anything is refused. At most 1 MiB.
     ///

@@ -65,7 +65,7 @@ fn free_against_insert_across_stripes() {
 /// The last block of a page is freed, and the page goes to the centre, while others ask for room.
 #[test]
 fn page_changes_hands() {
-    explore(Some(2), ["the large block found room", "it did not"], |[found, refused]| {
+    explore(Some(1), ["the large block found room", "it did not"], |[found, refused]| {
         let heap = heap_of_two_stripes();
         let blocks = [0; 8].map(|_| heap.allocate_bytes(&WIDE).unwrap());
         let freer = thread::spawn({

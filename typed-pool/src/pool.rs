@@ -151,7 +151,7 @@ impl<T> Pool<T> {
     /// can see it, at the latest with the pool. False when the handle is stale already; of several
     /// threads that remove the same object exactly one gets true.
     ///
-    /// One compare-and-swap, no lock; waits for a copy of this very object at most. Once in 64 to 512
+    /// One compare-and-swap, no lock; waits for a copy of this very object at most. Once in 128 to 2048
     /// removals of a thread, or after 256 KiB, it pays for a barrier where other threads use the
     /// heap, and drops what was removed earlier. See [`take`](Self::take) for a value that is wanted
     /// back.

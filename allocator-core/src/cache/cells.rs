@@ -8,8 +8,11 @@ use crate::slot::Snapshot;
 use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::collections::VecDeque;
 
-/// Most pairs that a magazine is refilled with, or spills, at a time; and most objects of a batch.
-const PAIRS_MAX: usize = if cfg!(any(loom, miri)) { 2 } else { 512 };
+/// Most pairs of a class that count as what a thread keeps; a magazine holds three times as many.
+const PAIRS_MAX: usize = if cfg!(any(loom, miri)) { 2 } else { 1024 };
+
+/// Most objects of a batch: twice what a thread keeps, so that a magazine holds it beside the rest.
+const BATCH_MAX: usize = if cfg!(any(loom, miri)) { 2 } else { 2 * PAIRS_MAX };
 
 /// Fewest objects of a batch that is closed by count.
 const BATCH_MIN: usize = if cfg!(any(loom, miri)) { 2 } else { 128 };
@@ -72,8 +75,8 @@ pub(crate) struct Limits {
     /// Objects that make a batch where the thread is alone, and where other threads are about, whose attention
     /// a grace period costs.
     batch: [usize; 2],
-    /// Pairs of each class that a magazine is refilled with at most, and that stay in one that spills; it holds
-    /// twice as many. 0 where nothing is kept.
+    /// Pairs of each class that count as what a thread keeps. A magazine holds three times as many, and two thirds
+    /// stay in one that spills. 0 where nothing is kept.
     pairs: [u16; CLASSES],
 }
 
@@ -91,8 +94,8 @@ impl Limits {
         };
         let pairs: [usize; CLASSES] = core::array::from_fn(pairs);
         let most = pairs.iter().copied().max().unwrap_or(0);
-        let most_bytes = object.map_or(PAIRS_MAX, |object| (BATCH_BYTES / object.max(1)).max(1));
-        let batch = [BATCH_MIN, most.clamp(BATCH_MIN, PAIRS_MAX)].map(|n| n.min(most_bytes));
+        let most_bytes = object.map_or(BATCH_MAX, |object| (BATCH_BYTES / object.max(1)).max(1));
+        let batch = [BATCH_MIN, (2 * most).clamp(BATCH_MIN, BATCH_MAX)].map(|n| n.min(most_bytes));
         Self { object, batch, pairs: pairs.map(|pairs| pairs as u16) }
     }
 
@@ -358,7 +361,7 @@ impl Inside<'_> {
         } else {
             let magazine = &mut self.cells.by_class[class];
             magazine.extend_from_slice(pairs);
-            let excess = if magazine.len() > 2 * most { magazine.len() - most } else { 0 };
+            let excess = if magazine.len() > 3 * most { magazine.len() - 2 * most } else { 0 };
             let by_class = get(&self.counters.by_class) + pairs.len() - excess;
             set(&self.counters.by_class, by_class);
             magazine.drain(..excess).collect()
@@ -371,7 +374,7 @@ impl Inside<'_> {
     fn keep_in_order(&mut self, most: usize, pairs: &[Pair]) -> Vec<Pair> {
         let magazine = &mut self.cells.magazine;
         if magazine.is_empty() {
-            *magazine = vec![Pair::bare(0); 2 * most].into_boxed_slice();
+            *magazine = vec![Pair::bare(0); 3 * most].into_boxed_slice();
         }
         let len = get(&self.counters.magazine);
         if let Some(room) = magazine.get_mut(len..len + pairs.len()) {
@@ -380,9 +383,9 @@ impl Inside<'_> {
             return Vec::new();
         }
         let all = [&magazine[..len], pairs].concat();
-        let (spilled, kept) = all.split_at(all.len() - most);
-        magazine[..most].copy_from_slice(kept);
-        set(&self.counters.magazine, most);
+        let (spilled, kept) = all.split_at(all.len() - 2 * most);
+        magazine[..kept.len()].copy_from_slice(kept);
+        set(&self.counters.magazine, kept.len());
         spilled.to_vec()
     }
 

@@ -3,7 +3,7 @@
 //! A *pair* is a slot and its block, whose header names the slot. What a thread removes goes onto its list of
 //! retired objects; a full list is a batch with a grace period of its own; what nobody sees any more after that
 //! goes, pair by pair, into the thread's *magazine*, and from there into its next inserts. A magazine
-//! that overflows spills half of itself into the table's *depot*, from which the magazines of other threads are
+//! that overflows spills a part of itself into the table's *depot*, from which the magazines of other threads are
 //! refilled, so a thread that only removes feeds one that only inserts. (Bonwick, Adams: "Magazines and Vmem",
 //! USENIX 2001.)
 //!
