@@ -24,6 +24,8 @@ pub(crate) const ALIGN_MAX: usize = 4096;
 
 /// One managed buffer that hands out handles instead of addresses, so its blocks can be moved.
 ///
+/// A global allocator must not use a heap or its pools: they ask it for memory themselves.
+///
 /// Cheap to clone (a reference count); all clones are the same heap, and its memory is given back when the
 /// last clone, pool and pin is gone.
 ///
@@ -233,20 +235,14 @@ impl Inner {
         if let Some(offset) = self.store.allocate(request, owner) {
             return Ok(offset);
         }
-        let deadline = Instant::now() + RETIRED_WAIT.min(self.patience);
-        loop {
+        let found = self.retry(slots, || {
             slots.reclaim(self, Effort::All);
             self.reclaim_plain();
             self.empty_caches();
-            if let Some(offset) = self.store.allocate(request, owner) {
-                return Ok(offset);
-            }
-            // What is left waits for sections of other threads, or another thread reclaims it right now.
-            let waiting = slots.is_waiting() || self.plain_waiting();
-            if !waiting || self.readers.own_open().is_some() || Instant::now() >= deadline {
-                break;
-            }
-            std::thread::yield_now();
+            self.store.allocate(request, owner)
+        });
+        if let Some(offset) = found {
+            return Ok(offset);
         }
         self.store.drain();
         let allocate = || self.store.allocate(request, owner);
@@ -266,6 +262,26 @@ impl Inner {
             .or_else(compact_and_allocate);
         let kind = AllocErrorKind::OutOfMemory;
         found.ok_or_else(|| self.refusal(kind, layout.size(), layout.align()))
+    }
+
+    /// Asks `attempt` again as long as what it misses waits for sections of other threads to end, or another thread
+    /// has it in hand right now; not for long.
+    pub(crate) fn retry<R>(
+        &self,
+        slots: &Slots,
+        mut attempt: impl FnMut() -> Option<R>,
+    ) -> Option<R> {
+        let deadline = Instant::now() + RETIRED_WAIT.min(self.patience);
+        loop {
+            if let found @ Some(_) = attempt() {
+                return found;
+            }
+            let waiting = slots.is_waiting() || self.plain_waiting();
+            if !waiting || self.readers.own_open().is_some() || Instant::now() >= deadline {
+                return None;
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// Reclaims what any thread may reclaim.

@@ -16,8 +16,11 @@ use crate::sync::{Backoff, Mutex, UnsafeCell};
 pub(crate) struct Biased<T> {
     /// The owner has the value, by the short way. Only the owner stores.
     inside: AtomicBool,
-    /// Somebody else has the value, or wants it. Stored under the mutex only.
+    /// The short way is closed: somebody has the value by way of the mutex, or wants it. Stored under the mutex
+    /// only.
     revoked: AtomicBool,
+    /// The owner has the value by way of the mutex. Only the owner stores.
+    long_way: AtomicBool,
     /// The light barrier is a full fence.
     plain: bool,
     mutex: Mutex<()>,
@@ -50,12 +53,23 @@ impl<T> Drop for Entered<'_, T> {
     }
 }
 
+/// Clears a flag, also when a panic comes through.
+struct Clear<'b>(&'b AtomicBool);
+
+impl Drop for Clear<'_> {
+    fn drop(&mut self) {
+        // Release: what we did comes before the owner's next look. Partner: the Acquire in `enter`.
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 impl<T> Biased<T> {
     /// `plain`: the light barrier is a full fence.
     pub(crate) fn new(value: T, plain: bool) -> Self {
         Self {
             inside: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
+            long_way: AtomicBool::new(false),
             plain,
             mutex: Mutex::new(()),
             value: UnsafeCell::new(value),
@@ -84,28 +98,33 @@ impl<T> Biased<T> {
     }
 
     /// Runs `f` with the value, for the owner. Waits where somebody else has it.
+    ///
+    /// Aborts where the owner is inside already: `f` allocates, and the global allocator came back here. It must
+    /// not unwind, so there is no panic.
     #[cold]
     pub(crate) fn with_mutex<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        // Relaxed: only the owner stores.
+        if self.long_way.load(Ordering::Relaxed) {
+            eprintln!("the global allocator uses the pool or heap that asks it for memory");
+            std::process::abort();
+        }
         let _mutex = self.mutex.lock();
-        // SAFETY: we have the mutex, and the owner is not inside: it is us.
+        self.long_way.store(true, Ordering::Relaxed);
+        let _leave = Clear(&self.long_way);
+        // Keeps ourselves from the short way. Relaxed: we are ordered with ourselves.
+        self.revoked.store(true, Ordering::Relaxed);
+        let _restore = Clear(&self.revoked);
+        // SAFETY: we have the mutex, and the owner is not inside by the short way: it is us.
         self.value.with_mut(|value| f(unsafe { &mut *value }))
     }
 
     /// Runs `f` with the value, for another thread than the owner. `order` is the heavy barrier, or whatever
     /// does its work. Waits for whoever has the value.
     pub(crate) fn with_other<R>(&self, order: impl FnOnce(), f: impl FnOnce(&mut T) -> R) -> R {
-        /// Ends the revocation, also when a panic comes through.
-        struct Restore<'b>(&'b AtomicBool);
-        impl Drop for Restore<'_> {
-            fn drop(&mut self) {
-                // Release: what we did comes before the owner's next look. Partner: the Acquire in `enter`.
-                self.0.store(false, Ordering::Release);
-            }
-        }
         let _mutex = self.mutex.lock();
         // Relaxed: ordered by the heavy barrier.
         self.revoked.store(true, Ordering::Relaxed);
-        let _restore = Restore(&self.revoked);
+        let _restore = Clear(&self.revoked);
         order();
         let mut backoff = Backoff::default();
         // Acquire: pairs with the Release of `Entered`.

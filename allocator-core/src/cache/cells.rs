@@ -303,9 +303,14 @@ impl Inside<'_> {
         if len == 0 || !(always || is_batch) {
             return None;
         }
-        let buffer = vec![Pair::bare(0); self.batch()].into_boxed_slice();
-        let mut pairs = Vec::from(core::mem::replace(&mut self.cells.open, buffer));
-        pairs.truncate(len);
+        let pairs = if 2 * len < self.cells.open.len() {
+            self.cells.open[..len].to_vec()
+        } else {
+            let buffer = vec![Pair::bare(0); self.batch()].into_boxed_slice();
+            let mut pairs = Vec::from(core::mem::replace(&mut self.cells.open, buffer));
+            pairs.truncate(len);
+            pairs
+        };
         self.cells.open_bytes = 0;
         set(&self.counters.open, 0);
         self.counters.add_closed(len);

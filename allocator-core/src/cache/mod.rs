@@ -50,7 +50,7 @@ pub(crate) struct Caches {
 pub(crate) struct Cache {
     cells: Biased<Cells>,
     counters: Counters,
-    /// A thread reclaims what was retired here.
+    /// The owner reclaims what it retired here.
     pub(crate) reclaiming: AtomicBool,
 }
 
@@ -112,6 +112,11 @@ pub(crate) struct Any<'c> {
 }
 
 impl<'c> Any<'c> {
+    /// Whether it is the calling thread's.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own
+    }
+
     pub(crate) fn cache(&self) -> &'c Cache {
         &self.node.value
     }
@@ -250,15 +255,15 @@ impl Caches {
         })
     }
 
-    /// Puts a spilled magazine into the depot, or gives it back where that is full.
-    pub(crate) fn deposit(&self, pairs: Vec<Pair>) -> Option<Vec<Pair>> {
+    /// Puts pairs into the depot; false where that is full.
+    pub(crate) fn deposit(&self, pairs: &[Pair]) -> bool {
         let mut depot = self.depot.lock();
-        if depot.len() >= DEPOT_MAX {
-            return Some(pairs);
+        let has_room = depot.len() < DEPOT_MAX;
+        if has_room {
+            depot.push(pairs.to_vec());
+            self.count_depot(&depot);
         }
-        depot.push(pairs);
-        self.count_depot(&depot);
-        None
+        has_room
     }
 
     /// Takes a spilled magazine out of the depot.

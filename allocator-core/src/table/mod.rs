@@ -27,7 +27,7 @@ use crate::handle::{GENERATION_END, Handle};
 use crate::raw::WordArray;
 use crate::slot::Snapshot;
 use crate::stripe::Request;
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, RwLock};
 use crossbeam_utils::CachePadded;
 
@@ -56,6 +56,8 @@ pub(crate) struct Slots {
     vacant: CachePadded<Mutex<Vacant>>,
     /// What threads keep.
     caches: Arc<Caches>,
+    /// Pairs on their way between caches and the store, in so many hands.
+    in_hand: AtomicUsize,
     /// Retired objects that are pinned.
     held: Mutex<Vec<Pair>>,
     /// An object was held at some time. Blocks of tables where this never happens need no look at their headers.
@@ -105,6 +107,7 @@ impl Slots {
             fresh: AtomicU32::new(0),
             vacant: CachePadded::new(Mutex::new(Vacant { head: NONE, fresh: 0..0 })),
             caches: Arc::new(Caches::new(config.caching, config.plain)),
+            in_hand: AtomicUsize::new(0),
             held: Mutex::new(Vec::new()),
             was_held: AtomicBool::new(raw),
             closed: AtomicBool::new(false),

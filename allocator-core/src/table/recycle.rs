@@ -7,6 +7,7 @@ use crate::error::{AllocError, AllocErrorKind};
 use crate::heap::Inner;
 use crate::pages::Label;
 use crate::stripe::Request;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use core::alloc::Layout;
 
 /// Pairs that an empty magazine is refilled with from the store, at most.
@@ -25,7 +26,30 @@ impl Drop for TakenSlot<'_> {
     }
 }
 
+/// Pairs that are on their way between a cache and somewhere else.
+pub(super) struct InHand<'a>(&'a AtomicUsize);
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        // Release: they arrived. Partner: the Acquire in `is_in_hand`.
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+}
+
 impl Slots {
+    /// Says that pairs leave one place before they arrive at another.
+    pub(super) fn take_in_hand(&self) -> InHand<'_> {
+        // Relaxed: who misses it comes too early to be told.
+        self.in_hand.fetch_add(1, Ordering::Relaxed);
+        InHand(&self.in_hand)
+    }
+
+    /// Whether pairs are on their way: who found none should look again.
+    pub(super) fn is_in_hand(&self) -> bool {
+        // Acquire: see `InHand`.
+        self.in_hand.load(Ordering::Acquire) > 0
+    }
+
     /// Takes a slot and a block for a new object, which is counted from now on, out of the thread's cache.
     #[inline(always)]
     pub(crate) fn place_cached(&self) -> Option<Pair> {
@@ -64,9 +88,11 @@ impl Slots {
             }
         }
         let slot = self.take_slot().or_else(|| {
-            self.reclaim(heap, Effort::All);
-            self.empty_caches(heap);
-            self.take_slot()
+            heap.retry(self, || {
+                self.reclaim(heap, Effort::All);
+                self.empty_caches(heap);
+                self.take_slot()
+            })
         });
         let (slot, generation) =
             slot.ok_or_else(|| heap.refusal(AllocErrorKind::OutOfSlots, 0, 1))?;
@@ -98,6 +124,7 @@ impl Slots {
         if waiting && self.reclaim(heap, Effort::Batch) > 0 {
             return;
         }
+        let _in_hand = self.take_in_hand();
         let pairs = match self.caches.withdraw() {
             Some(pairs) => pairs,
             None => self.fresh_pairs(heap, request, class),
@@ -157,12 +184,23 @@ impl Slots {
                 }
             }
         });
-        for magazine in spilled.into_iter().filter(|magazine| !magazine.is_empty()) {
-            // The depot of the raw blocks would have to know their classes.
-            let back = if self.is_typed() { self.caches.deposit(magazine) } else { Some(magazine) };
-            rest.extend(back.into_iter().flatten());
+        for pairs in spilled {
+            match self.only_class() {
+                Some(class) => self.deposit(class, &pairs, &mut rest),
+                // The depot of the raw blocks would have to know their classes.
+                None => rest.extend(pairs),
+            }
         }
         self.release(heap, &rest);
+    }
+
+    /// Puts pairs into the depot, as much at a time as a thread keeps; what that has no room for joins `rest`.
+    fn deposit(&self, class: usize, pairs: &[Pair], rest: &mut Vec<Pair>) {
+        for magazine in pairs.chunks(self.caches.limits().pairs(class)) {
+            if !self.caches.deposit(magazine) {
+                rest.extend_from_slice(magazine);
+            }
+        }
     }
 
     /// The size class of a pair that can be kept.
@@ -188,14 +226,14 @@ impl Slots {
         (self.caches.limits().pairs(class) > 0).then_some(class)
     }
 
-    /// Gives blocks back to the store, and their slots to the list of vacant ones.
+    /// Gives slots back to the list of vacant ones, and their blocks to the store; some at a time, so that what is
+    /// asked for meanwhile is soon there.
     fn release(&self, heap: &Inner, pairs: &[Pair]) {
-        if pairs.is_empty() {
-            return;
+        for some in pairs.chunks(REFILL_MAX) {
+            let slots = some.iter().filter(|pair| pair.slot != Pair::NO_SLOT);
+            self.return_slots(slots.map(|pair| (pair.slot, pair.generation())));
+            heap.store.free_all(some.iter().map(|pair| pair.offset()));
         }
-        heap.store.free_all(pairs.iter().map(|pair| pair.offset()));
-        let slots = pairs.iter().filter(|pair| pair.slot != Pair::NO_SLOT);
-        self.return_slots(slots.map(|pair| (pair.slot, pair.generation())));
     }
 
     /// The heap is gone: threads may forget their caches.
@@ -205,6 +243,7 @@ impl Slots {
 
     /// Gives back all that threads keep for the next inserts.
     pub(crate) fn empty_caches(&self, heap: &Inner) {
+        let _in_hand = self.take_in_hand();
         for any in self.caches.all().filter(|any| any.cache().cached() > 0) {
             let pairs = any.with(&heap.readers, |cache| cache.empty());
             self.release(heap, &pairs);

@@ -6,8 +6,8 @@
 //! is pinned waits on the table's `held` list.
 //!
 //! User code (`Drop`) runs here without any lock, after the lists are consistent; if it panics, the rest of
-//! the batch goes back on the list. A cache is reclaimed by one thread at a time, which also keeps a chain
-//! of objects that remove each other from recursing.
+//! the batch goes back on the list. A thread that drops objects does not begin to reclaim its own cache again, so a
+//! chain of objects that remove each other does not recurse.
 
 use super::Slots;
 use crate::block;
@@ -27,7 +27,7 @@ pub(crate) enum Effort {
     All,
 }
 
-/// Clears the flag of who reclaims, also when a drop panics.
+/// Clears the flag of a thread that reclaims, also when a drop panics.
 struct Busy<'a>(&'a AtomicBool);
 
 impl<'a> Busy<'a> {
@@ -117,22 +117,31 @@ impl Slots {
                 freed += self.reclaim_cache(heap, own.any(), effort);
             }
             Effort::All => {
-                for home in self.caches.all() {
+                for home in self.caches.all().filter(|home| !home.is_own()) {
                     if home.cache().retired() > 0 {
                         freed += self.reclaim_cache(heap, home, effort);
                     }
                 }
+                // What is dropped may retire more, which goes into the own cache: that one comes last, and again.
+                let own = self.caches.own();
+                freed += self.reclaim_cache(heap, own.any(), effort);
             }
         }
         freed
     }
 
     fn reclaim_cache(&self, heap: &Inner, home: Any<'_>, effort: Effort) -> usize {
-        let Some(_busy) = Busy::claim(&home.cache().reclaiming) else { return 0 };
+        // The owner does not go into its cache again while it drops what it took out of it. Others are no obstacle:
+        // each takes out what it deals with.
+        let busy = home.is_own().then(|| Busy::claim(&home.cache().reclaiming));
+        if matches!(busy, Some(None)) {
+            return 0;
+        }
+        let _in_hand = self.take_in_hand();
         let mut freed = 0;
         // One batch a call, as others may retire as fast as we reclaim; except that a chain of objects that
         // retire each other as they are dropped is followed to its end.
-        let follow = effort == Effort::All && !self.is_plain();
+        let follow = effort == Effort::All && home.is_own() && !self.is_plain();
         close_batch(heap, home, effort);
         // SeqCst: with the fence in `close`, either the table's end finds the batch, or we see the end.
         fence(Ordering::SeqCst);
@@ -212,8 +221,10 @@ impl Slots {
     }
 
     fn is_closed(&self) -> bool {
-        // Relaxed: ordered by the fences in `close`, `set_aside`, `reclaim_cache` and `last_hold_gone`.
-        self.closed.load(Ordering::Relaxed)
+        // Acquire: whoever sees the table closed may free what others have read. Partner: the Release in `close`, which
+        // comes after all that was done with the table. That one of two sees the other is the work of the
+        // fences in `close`, `set_aside`, `reclaim_cache` and `last_hold_gone`.
+        self.closed.load(Ordering::Acquire)
     }
 
     /// A pin of an object was let go and none is left: where the pool is gone, nobody else would drop it.
@@ -229,8 +240,8 @@ impl Slots {
     ///
     /// Nobody reads through this table any more, so nothing waits for a grace period.
     pub(super) fn close(&self, heap: &Inner) {
-        // Relaxed: ordered by the fence.
-        self.closed.store(true, Ordering::Relaxed);
+        // Release: see `is_closed`.
+        self.closed.store(true, Ordering::Release);
         // SeqCst: with the fence in `last_hold_gone`, either a last pin sees the table closed, or `Closing` below
         // sees the pin gone.
         fence(Ordering::SeqCst);
@@ -256,13 +267,10 @@ impl Slots {
         (held.0 + retired.0, held.1 + retired.1)
     }
 
-    /// Whether retired objects wait for grace periods, or are being reclaimed by another thread; those that
+    /// Whether retired objects wait for grace periods, or something is in the hands of another thread; objects that
     /// are only pinned do not count.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.caches.all().any(|any| {
-            // Relaxed: a hint.
-            any.cache().reclaiming.load(Ordering::Relaxed) || any.cache().retired() > 0
-        })
+        self.is_in_hand() || self.caches.all().any(|any| any.cache().retired() > 0)
     }
 
     /// Whether objects may be dropped by any thread: they have no `Drop`.
