@@ -279,7 +279,7 @@ pub(crate) fn unlock(word: &AtomicU64, marked: Snapshot, offset: u32) {
 /// Ends the life of the object of a locked slot, whose value the caller has taken out.
 pub(crate) fn vacate(word: &AtomicU64, marked: Snapshot) {
     // Release: whoever sees the slot vacant also sees that the bytes were read out. Partner: the lock of
-    // the shard through which the slot is handed out again.
+    // the list through which the slot is handed out again.
     word.store(marked.after().0, Ordering::Release);
 }
 

@@ -80,7 +80,7 @@ impl<T> Pool<T> {
     }
 
     /// Puts a value in, as a rule without a lock: each thread keeps some room for its next inserts.
-    /// Once in up to 512 of them it refills that, under one lock of the pool's slots and one stripe
+    /// Now and then it refills that, under one lock of the pool's slots and one stripe
     /// of the heap. O(1) with the default policy.
     ///
     /// # Errors
