@@ -153,37 +153,27 @@ pub(crate) trait PerThread: Sized + 'static {
 const LATEST: usize = 8;
 
 /// The short cut to the thread's nodes that it used last, by the low bits of their sets' ids.
-// Two arrays: an entry of each is reached by one instruction from the thread's base.
-pub(crate) struct Latest<V> {
-    ids: [Cell<u64>; LATEST],
-    nodes: [Cell<*const Node<V>>; LATEST],
-}
+// (Two arrays instead of one of pairs save two instructions, and were 5 % slower when measured.)
+pub(crate) struct Latest<V>([Cell<(u64, *const Node<V>)>; LATEST]);
 
 impl<V> Latest<V> {
     pub(crate) const fn new() -> Self {
-        Self {
-            ids: [const { Cell::new(0) }; LATEST],
-            nodes: [const { Cell::new(ptr::null()) }; LATEST],
-        }
+        Self([const { Cell::new((0, ptr::null())) }; LATEST])
     }
 
     /// The node of the set `id`; never null.
     #[inline(always)]
     pub(crate) fn get(&self, id: u64) -> Option<*const Node<V>> {
-        let entry = id as usize % LATEST;
-        (self.ids[entry].get() == id).then(|| self.nodes[entry].get())
+        let (cached, node) = self.0[id as usize % LATEST].get();
+        (cached == id).then_some(node)
     }
 
     fn set(&self, id: u64, node: *const Node<V>) {
-        let entry = id as usize % LATEST;
-        self.ids[entry].set(id);
-        self.nodes[entry].set(node);
+        self.0[id as usize % LATEST].set((id, node));
     }
 
     fn forget(&self, node: *const Node<V>) {
-        let entries = self.ids.iter().zip(&self.nodes);
-        // No set has the id 0.
-        entries.filter(|(_, there)| there.get() == node).for_each(|(id, _)| id.set(0));
+        self.0.iter().filter(|entry| entry.get().1 == node).for_each(|e| e.set((0, ptr::null())));
     }
 }
 

@@ -356,23 +356,26 @@ impl Inside<'_> {
         self.open_bytes() + waiting.sum::<usize>() + self.cells.ready.bytes
     }
 
-    /// Keeps pairs that nobody sees any more, the last of them first in line. Gives what has to leave the magazine
-    /// for that.
+    /// Keeps pairs that nobody sees any more, the last of them first in line, in a table whose objects are of one size.
+    /// Gives what has to leave the magazine for that.
     pub(crate) fn keep(&mut self, class: usize, pairs: &[Pair]) -> Vec<Pair> {
-        let most = self.limits.pairs(class);
-        self.counters.add_balance(pairs.len() as isize);
-        let spilled = if self.limits.object.is_some() {
-            self.keep_in_order(most, pairs)
-        } else {
-            let magazine = &mut self.cells.by_class[class];
-            magazine.extend_from_slice(pairs);
-            let excess = if magazine.len() > 3 * most { magazine.len() - 2 * most } else { 0 };
-            let by_class = get(&self.counters.by_class) + pairs.len() - excess;
-            set(&self.counters.by_class, by_class);
-            magazine.drain(..excess).collect()
-        };
-        self.counters.add_balance(-(spilled.len() as isize));
+        let spilled = self.keep_in_order(self.limits.pairs(class), pairs);
+        self.counters.add_balance(pairs.len() as isize - spilled.len() as isize);
         spilled
+    }
+
+    /// The same for one pair in the table of raw blocks.
+    pub(crate) fn keep_of(&mut self, class: usize, pair: Pair, spilled: &mut Vec<Pair>) {
+        let most = self.limits.pairs(class);
+        let magazine = &mut self.cells.by_class[class];
+        let before = magazine.len();
+        magazine.push(pair);
+        if magazine.len() > 3 * most {
+            spilled.extend(magazine.drain(..most));
+        }
+        let change = magazine.len() as isize - before as isize;
+        set(&self.counters.by_class, get(&self.counters.by_class).wrapping_add_signed(change));
+        self.counters.add_balance(change);
     }
 
     /// The oldest leave the magazine: what was used last is still near.

@@ -129,7 +129,14 @@ impl Slots {
             Some(pairs) => pairs,
             None => self.fresh_pairs(heap, request, class),
         };
-        let rest = self.caches.own().with(|cache| cache.keep(class, &pairs));
+        let mut rest = Vec::new();
+        self.caches.own().with(|cache| {
+            if self.is_typed() {
+                rest = cache.keep(class, &pairs);
+            } else {
+                pairs.iter().for_each(|pair| cache.keep_of(class, *pair, &mut rest));
+            }
+        });
         self.release(heap, &rest);
     }
 
@@ -167,29 +174,22 @@ impl Slots {
 
     /// Puts pairs into the thread's magazines as far as they have room.
     fn keep(&self, heap: &Inner, pairs: &[Pair]) {
-        let (mut spilled, mut rest) = (Vec::new(), Vec::new());
-        self.caches.own().with(|cache| {
-            if let Some(class) = self.only_class()
-                && Pair::are_whole(pairs)
-            {
-                spilled.push(cache.keep(class, pairs));
-                return;
+        let mut rest = Vec::new();
+        match self.only_class() {
+            Some(class) if Pair::are_whole(pairs) => {
+                let spilled = self.caches.own().with(|cache| cache.keep(class, pairs));
+                self.deposit(class, &spilled, &mut rest);
             }
-            // Runs of one class at a time.
-            let class_of = |pair: &Pair| self.class_of(heap, *pair);
-            for run in pairs.chunk_by(|a, b| class_of(a) == class_of(b)) {
-                match class_of(&run[0]) {
-                    Some(class) => spilled.push(cache.keep(class, run)),
-                    None => rest.extend_from_slice(run),
+            only_class => self.caches.own().with(|cache| {
+                for pair in pairs {
+                    match (only_class, self.class_of(heap, *pair)) {
+                        (_, None) => rest.push(*pair),
+                        (Some(class), _) => rest.extend(cache.keep(class, &[*pair])),
+                        // The depot of the raw blocks would have to know their classes.
+                        (None, Some(class)) => cache.keep_of(class, *pair, &mut rest),
+                    }
                 }
-            }
-        });
-        for pairs in spilled {
-            match self.only_class() {
-                Some(class) => self.deposit(class, &pairs, &mut rest),
-                // The depot of the raw blocks would have to know their classes.
-                None => rest.extend(pairs),
-            }
+            }),
         }
         self.release(heap, &rest);
     }
