@@ -111,7 +111,7 @@ fn reclaim_against_reader() {
 /// Two threads reclaim at a time: each object ends once, whoever finds it.
 #[test]
 fn reclaim_against_reclaim() {
-    explore(Some(4), ["one of them did it all", "each did its part"], |[one, each]| {
+    explore(Some(3), ["one of them did it all", "each did its part"], |[one, each]| {
         let heap = heap();
         let objects = Arc::new(Objects::<Counted>::new(&heap));
         let census = Census::default();
