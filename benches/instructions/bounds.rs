@@ -15,5 +15,5 @@ pub(crate) const BOUNDS: [(Operation, Cost); 7] = [
     (Operation::Remove, Cost::new(248.0, 1.2, 0.001)),
     (Operation::Replace, Cost::new(150.0, 1.2, 0.0)),
     (Operation::Move, Cost::new(869.0, 10.2, 0.008)),
-    (Operation::RawPair, Cost::new(444.0, 1.2, 0.0)),
+    (Operation::RawPair, Cost::new(470.0, 1.2, 0.0)),
 ];
