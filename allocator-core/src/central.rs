@@ -8,6 +8,7 @@ use crate::placement::{AnyPlacement, Need, Run};
 use crate::raw::os::OS_PAGE;
 use crate::raw::{GRANULE, Memory};
 use crate::space::{End, Space};
+use crate::stripe::Request;
 
 /// Granules of a page of the operating system.
 const PAGE: u32 = (OS_PAGE / GRANULE) as u32;
@@ -125,10 +126,10 @@ impl Central {
     }
 
     /// Lets a chunk grow in place; see [`Space::grow`].
-    pub(crate) fn grow(&mut self, memory: &Memory, chunk: Run, len: u32) -> bool {
-        let grown = self.space.grow(memory, chunk, len);
+    pub(crate) fn grow(&mut self, memory: &Memory, chunk: Run, request: &Request) -> bool {
+        let grown = self.space.grow(memory, chunk, request);
         if grown {
-            self.note_taken(Run { start: chunk.start, len });
+            self.note_taken(Run { start: chunk.start, len: request.need.len });
         }
         grown
     }

@@ -76,6 +76,7 @@ mod bitmap;
 #[allow(unsafe_code)]
 mod central;
 mod chunk;
+mod head;
 mod pages;
 mod placement;
 mod segment;

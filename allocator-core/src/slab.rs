@@ -122,19 +122,19 @@ impl Slabs {
         Some(self.take_cell(memory, classes.geometry(class), number, owner))
     }
 
-    /// Takes a cell of any class that holds `granules` aligned to `align`, however much is wasted: for a
+    /// Takes a cell of any class that holds `bytes` aligned to `align` granules, however much is wasted: for a
     /// heap that has nothing else left. O(slabs).
     pub(crate) fn allocate_anywhere(
         &mut self,
         memory: &Memory,
         classes: &Classes,
-        granules: u32,
+        bytes: usize,
         align: u32,
         owner: Owner,
     ) -> Option<u32> {
         let holds = |class: usize| {
             let geometry = classes.geometry(class);
-            geometry.cell >= granules && geometry.align >= align
+            geometry.room >= bytes && geometry.align >= align
         };
         let open = (0..CLASSES)
             .filter(|class| holds(*class))

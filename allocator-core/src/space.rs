@@ -18,6 +18,7 @@ use crate::bitmap::Bitmap;
 use crate::chunk;
 use crate::placement::{AnyPlacement, FreeMemory, Link, Need, Placement, Run};
 use crate::raw::Memory;
+use crate::stripe::Request;
 
 const LENGTH: usize = 0;
 const NEXT: usize = 1;
@@ -137,15 +138,16 @@ impl Space {
         joined
     }
 
-    /// Lets the used chunk grow to `len` granules where the space behind it is free; false where it is
+    /// Lets the used chunk grow as far as `request` needs it where the space behind it is free; false where it is
     /// not. O(1) plus the policy.
-    pub(crate) fn grow(&mut self, memory: &Memory, chunk: Run, len: u32) -> bool {
+    pub(crate) fn grow(&mut self, memory: &Memory, chunk: Run, request: &Request) -> bool {
+        let len = request.need.len;
         let more = len - chunk.len;
         let Some(run) = self.run_at(memory, chunk.end()).filter(|run| run.len >= more) else {
             return false;
         };
         self.claim(memory, run, Run { start: run.start, len: more });
-        chunk::set_len(memory, chunk.start, len);
+        chunk::set_block(memory, Run { start: chunk.start, len }, request.bytes);
         true
     }
 

@@ -2,7 +2,7 @@
 
 use crate::heap::{Heap, Inner};
 use crate::raw::GRANULE;
-use crate::size_class::granules;
+use crate::size_class::room;
 use crate::store::Store;
 use crate::stripe::Stripe;
 
@@ -119,7 +119,7 @@ pub(crate) fn space(store: &Store) -> SpaceStats {
             Stripe::Slabs(slabs) => {
                 let totals = slabs.totals();
                 if let Some(class) = slabs.largest_class() {
-                    sum.note_cell(granules(class) as usize * GRANULE);
+                    sum.note_cell(room(class));
                 }
                 StripeStats {
                     pages: totals.pages,
@@ -161,7 +161,7 @@ fn stats(inner: &Inner) -> Stats {
     let used = u64::from(hi - lo).saturating_sub(space.held_granules + space.central_free);
     let in_stripes: usize = space.stripes.iter().map(|stripe| stripe.live_bytes).sum();
     let tables = inner.tables.all();
-    let pending = tables.iter().map(|table| table.pending(&inner.readers));
+    let pending = tables.iter().map(|table| table.pending(inner));
     let (pending_blocks, pending_bytes) = pending.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     let cached = tables.iter().map(|table| table.cached(&inner.readers));
     let (cached_blocks, cached_bytes) = cached.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));

@@ -12,7 +12,6 @@ use crate::size_class::Classes;
 use crate::slab::Slabs;
 use crate::space::End;
 use crate::stripe::{Request, Shared, Stripe, home};
-use crate::sync::atomic::AtomicU64;
 use crate::sync::{Mutex, MutexGuard};
 use core::alloc::Layout;
 use core::num::NonZeroUsize;
@@ -58,8 +57,9 @@ impl Store {
         let align = layout.align().div_ceil(GRANULE) as u32;
         let needed = u32::try_from(needed).ok()?;
         let len = needed.checked_add(chunk::HEADER)?;
-        let class = self.shared.classes.class_for(needed, align);
-        Some(Request { granules: needed, need: Need { len, align, skew: chunk::HEADER }, class })
+        let class = self.shared.classes.class_for(layout.size(), align);
+        let need = Need { len, align, skew: chunk::HEADER };
+        Some(Request { bytes: layout.size(), need, class })
     }
 
     /// Finds room without waiting for anything but locks: in the home stripe, in a new page for it, in the
@@ -183,24 +183,6 @@ impl Store {
         }
     }
 
-    /// The header word of the block at `offset`.
-    ///
-    /// The block must not go away meanwhile: the caller is inside a read-side section and found it through
-    /// its slot, holds it, or owns it.
-    #[inline]
-    pub(crate) fn header(&self, offset: u32) -> &AtomicU64 {
-        let pages = &self.shared.pages;
-        let index = match pages.label(offset) {
-            Label::Slab { class, .. } => {
-                let geometry = self.shared.classes.geometry(usize::from(class));
-                let page = pages.start(offset);
-                geometry.header_index(page, geometry.cell_at(page, offset))
-            }
-            Label::Central | Label::Segment { .. } => chunk::header_index(offset),
-        };
-        self.memory().header(index)
-    }
-
     /// Runs `f` while the lock is held under which a block at `offset` would be freed; for callers who do
     /// not know that a block is still there, and find out in `f`.
     pub(crate) fn with_lock_of<R>(&self, offset: u32, f: impl Fn() -> R) -> R {
@@ -217,17 +199,18 @@ impl Store {
     }
 
     /// Makes the block at `offset`, which the caller owns alone, fit `request` without moving it; false
-    /// where that cannot be done. A block with a chunk of its own gives back what it no longer needs.
+    /// where that cannot be done. A block with a chunk of its own gives back what it no longer needs, and has the size that
+    /// is asked for from then on.
     pub(crate) fn resize_in_place(&self, offset: u32, request: &Request) -> bool {
         let memory = self.memory();
         self.with_block(offset, |label, stripe| match (label, stripe) {
             (Label::Slab { class, .. }, _) => {
-                request.class.is_some_and(|wanted| wanted <= usize::from(class))
+                request.bytes <= self.shared.classes.geometry(usize::from(class)).room
             }
             (_, Some(Stripe::Segments(segments))) => {
                 let chunk = chunk::of_block(memory, offset);
-                match cut(memory, chunk, request.need.len) {
-                    Cut::Longer => segments.grow(memory, chunk, request.need.len),
+                match cut(memory, chunk, request) {
+                    Cut::Longer => segments.grow(memory, chunk, request),
                     Cut::Same => true,
                     Cut::Shorter(rest) => {
                         segments.release(memory, rest);
@@ -238,8 +221,8 @@ impl Store {
             _ => {
                 let mut central = self.central.lock();
                 let chunk = chunk::of_block(memory, offset);
-                match cut(memory, chunk, request.need.len) {
-                    Cut::Longer => central.grow(memory, chunk, request.need.len),
+                match cut(memory, chunk, request) {
+                    Cut::Longer => central.grow(memory, chunk, request),
                     Cut::Same => true,
                     Cut::Shorter(rest) => {
                         central.release(memory, rest);
@@ -297,12 +280,16 @@ enum Cut {
     Shorter(Run),
 }
 
-fn cut(memory: &Memory, chunk: Run, len: u32) -> Cut {
+fn cut(memory: &Memory, chunk: Run, request: &Request) -> Cut {
+    let len = request.need.len;
     match len.cmp(&chunk.len) {
         core::cmp::Ordering::Greater => Cut::Longer,
-        core::cmp::Ordering::Equal => Cut::Same,
+        core::cmp::Ordering::Equal => {
+            chunk::set_block(memory, chunk, request.bytes);
+            Cut::Same
+        }
         core::cmp::Ordering::Less => {
-            chunk::set_len(memory, chunk.start, len);
+            chunk::set_block(memory, Run { start: chunk.start, len }, request.bytes);
             Cut::Shorter(Run { start: chunk.start + len, len: chunk.len - len })
         }
     }

@@ -12,8 +12,9 @@
 
 use super::budget::Pass;
 use super::slabs::Raise;
-use crate::block::{self, Owner};
+use crate::block::{self, Owner, Shape};
 use crate::grace::Grace;
+use crate::head::Size;
 use crate::heap::Inner;
 use crate::raw::GRANULE;
 use crate::slot::{self, LockOutcome, Snapshot};
@@ -72,6 +73,8 @@ pub(super) struct Victim {
     pub(super) owner: Owner,
     /// Granules of its place; who holds the block may still change that.
     pub(super) room: u32,
+    /// That of raw bytes.
+    pub(super) shape: Option<Shape>,
 }
 
 /// A block whose slot is marked.
@@ -85,6 +88,8 @@ pub(super) struct Marked {
 pub(super) struct Locked<'a> {
     marked: &'a Marked,
     pub(super) bytes: usize,
+    /// That of raw bytes.
+    size: Option<Size>,
 }
 
 impl Marked {
@@ -94,7 +99,7 @@ impl Marked {
 
     /// Alignment of the block, in granules.
     pub(super) fn align(&self) -> u32 {
-        self.slots.align_of(self.victim.owner.slot)
+        self.slots.align(self.victim.shape)
     }
 
     /// Gives the plan up.
@@ -112,10 +117,12 @@ impl Marked {
             }
             LockOutcome::Locked => {
                 // Only now: holds are taken inside sections, and those that saw the block live are over.
-                let held = block::is_held(heap.store.header(self.victim.offset));
+                let head = heap.store.head(self.victim.offset);
+                let held = block::is_held(head.header);
                 // Only now: who holds a raw block may resize it, and lets go of it after that.
-                let bytes = self.slots.bytes_of(self.victim.owner.slot);
-                let locked = Locked { marked: self, bytes };
+                let size = head.size();
+                let bytes = size.map_or(self.slots.bytes(), |size| size.bytes);
+                let locked = Locked { marked: self, bytes, size };
                 if held {
                     pass.note_pinned(self.victim.owner, bytes);
                     locked.publish(self.victim.offset);
@@ -141,11 +148,17 @@ impl Locked<'_> {
         slot::unlock(self.marked.word(), self.marked.snapshot, offset);
     }
 
+    /// Says at the place `to`, which has a header of its own, what the size of raw bytes is.
+    pub(super) fn adopt_size(&self, heap: &Inner, to: u32) {
+        if let Some(size) = self.size {
+            heap.store.head(to).set_size(size);
+        }
+    }
+
     /// Copies the bytes to the place at `to`, which may overlap the old one.
     pub(super) fn copy(&self, heap: &Inner, to: u32) {
-        let slots = &self.marked.slots;
         // Zeroes that nobody wrote yet are due at the new place too.
-        let written = slots.is_written(self.marked.victim.owner.slot);
+        let written = self.size.is_none_or(|size| !size.zeroes_due);
         let bytes = if written { self.bytes } else { 0 };
         // SAFETY: the old place is locked, and no guard or hold that could see it is left; the new place
         // belongs to the caller.
@@ -234,6 +247,7 @@ pub(super) fn move_to(heap: &Inner, pass: &mut Pass, marked: &Marked, place: u32
         return false;
     }
     locked.copy(heap, place);
+    locked.adopt_size(heap, place);
     pass.note_move(locked.bytes);
     locked.publish(place);
     heap.store.free(marked.victim.offset);

@@ -236,7 +236,7 @@ fn blocks(heap: &Inner, slab: &Seen) -> Vec<Victim> {
     blocks
         .unwrap_or_default()
         .into_iter()
-        .map(|(offset, owner)| Victim { offset, owner, room: granules(slab.class) })
+        .map(|(offset, owner)| Victim { offset, owner, room: granules(slab.class), shape: None })
         .collect()
 }
 

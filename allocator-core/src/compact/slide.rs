@@ -7,7 +7,7 @@
 
 use super::budget::Pass;
 use super::mover::{BATCH, Marked, Mover, Outcome, Victim, mark_all, move_all, move_to};
-use crate::block::Owner;
+use crate::block::{Owner, Shape};
 use crate::chunk::{self, Kind};
 use crate::heap::Inner;
 use crate::placement::{Need, Run};
@@ -115,7 +115,7 @@ fn slide_over(heap: &Inner, pass: &mut Pass, marked: &Marked, run: Run) -> Optio
     // The new header lies below the old block; the copy may run over the old header.
     locked.copy(heap, target + chunk::HEADER);
     let place = Run { start: target, len: chunk.len };
-    chunk::init_block(memory, place, marked.victim.owner);
+    locked.adopt_size(heap, chunk::init_block(memory, place, marked.victim.owner));
     pass.note_move(locked.bytes);
     locked.publish(target + chunk::HEADER);
     let mut central = heap.store.central();
@@ -138,7 +138,7 @@ pub(super) fn sink(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
         let outcome = move_all(heap, mover, pass, batch, |victim| {
             let memory = heap.store.memory();
             let mut central = heap.store.central();
-            let align = heap.tables.get(victim.owner)?.align_of(victim.owner.slot);
+            let align = heap.tables.get(victim.owner)?.align(victim.shape);
             let len = victim.room + chunk::HEADER;
             let need = Need { len, align, skew: chunk::HEADER };
             let taken = central.allocate_below(memory, need, below)?;
@@ -176,5 +176,6 @@ fn victim(heap: &Inner, chunk: Run) -> Option<Victim> {
     let offset = chunk.start + chunk::HEADER;
     // Relaxed: owners of chunks of the centre change under its lock only.
     let header = heap.store.memory().header(chunk::header_index(offset)).load(Ordering::Relaxed);
-    Owner::of(header).map(|owner| Victim { offset, owner, room: chunk.len - chunk::HEADER })
+    let shape = Shape::of(header);
+    Owner::of(header).map(|owner| Victim { offset, owner, room: chunk.len - chunk::HEADER, shape })
 }

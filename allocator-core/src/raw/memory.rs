@@ -3,7 +3,7 @@
 //! Three kinds of words live inside the buffer:
 //! * the *tag* of a free run (length and two links in its first granule, its length again in its last
 //!   four bytes), read and written under the lock of the space that owns the run;
-//! * the *length word* of a used general chunk, likewise;
+//! * the *extent* of a used chunk, an atomic that is written under that lock and may be looked at at any time;
 //! * the *header word* of a block, an `AtomicU64` (see `block.rs`).
 //!
 //! Every access is bounds-checked, so a wrong offset can never leave the buffer. That it does not hit
@@ -14,6 +14,7 @@ use super::os::{Mapping, OS_PAGE, can_release, prefer_huge_pages, release, resid
 use crate::sync::atomic::AtomicU64;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
 
 /// A buffer that the caller brings along instead of mapped memory.
 ///
@@ -198,6 +199,61 @@ impl Memory {
         let at = self.base.wrapping_add(offset as usize * GRANULE + index * 4).cast::<u32>();
         // SAFETY: inside the buffer (checked) and aligned; the granule belongs to the caller's space.
         unsafe { at.write(value) }
+    }
+
+    /// The extent of the used chunk at `start`, for who has the lock of its space or may change the chunk.
+    #[inline]
+    pub(crate) fn extent(&self, start: u32) -> u64 {
+        #[cfg(loom)]
+        self.shadow.read(Place::Word(start, 0));
+        self.extent_now(start)
+    }
+
+    /// The same at any time while the chunk is in use.
+    #[inline]
+    pub(crate) fn extent_now(&self, start: u32) -> u64 {
+        // Relaxed: whoever asks found the block through its slot word, or holds it, or has the lock; either orders it
+        // behind the store.
+        self.extent_word(start).load(Ordering::Relaxed)
+    }
+
+    /// Writes the extent of a used chunk, under the lock.
+    #[inline]
+    pub(crate) fn set_extent(&self, start: u32, extent: u64) {
+        #[cfg(loom)]
+        self.shadow.write(Place::Word(start, 0));
+        self.set_extent_now(start, extent);
+    }
+
+    /// The same for who may change the chunk, at any time; length and kind stay as they are.
+    #[inline]
+    pub(crate) fn set_extent_now(&self, start: u32, extent: u64) {
+        // Relaxed: as in `extent_now`.
+        self.extent_word(start).store(extent, Ordering::Relaxed);
+    }
+
+    /// The same where the caller makes a chunk out of plain memory of its own.
+    #[inline]
+    pub(crate) fn new_extent(&self, start: u32, extent: u64) {
+        // As in `new_header`.
+        #[cfg(miri)]
+        {
+            self.check(start, GRANULE);
+            let at = self.base.wrapping_add(start as usize * GRANULE).cast::<u64>();
+            // SAFETY: inside the buffer (checked), aligned, and the caller's.
+            unsafe { at.write(0) };
+        }
+        self.set_extent(start, extent);
+    }
+
+    /// On `std` even in a model, which sees the accesses under the lock as those of a plain word: as an atomic it
+    /// would only add schedules.
+    #[inline]
+    fn extent_word(&self, start: u32) -> &std::sync::atomic::AtomicU64 {
+        self.check(start, GRANULE);
+        let at = self.base.wrapping_add(start as usize * GRANULE).cast();
+        // SAFETY: inside the buffer (checked), aligned; the first word of a used chunk is accessed as an atomic only.
+        unsafe { &*at }
     }
 
     /// The header word at `index` (in words of 8 bytes from granule 0).
