@@ -241,7 +241,10 @@ impl Inner {
         })?;
         let pair = match self.raw.place_cached_of(request.class) {
             Some(pair) => pair,
-            None => self.raw.place_slowly(self, &request, layout)?,
+            None => {
+                let request = self.store.without_rare_class(&request);
+                self.raw.place_slowly(self, &request, layout)?
+            }
         };
         let zeroes_due = init(self, pair.offset());
         let size = Size { bytes: layout.size(), align: layout.align(), zeroes_due };

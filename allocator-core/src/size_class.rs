@@ -164,6 +164,11 @@ impl Classes {
         Self { geometries, index }
     }
 
+    /// Whether there is a class for each length.
+    pub(crate) fn are_fine(&self) -> bool {
+        self.geometries[0].cells > 0
+    }
+
     #[inline]
     pub(crate) fn geometry(&self, class: usize) -> &Geometry {
         &self.geometries[class]

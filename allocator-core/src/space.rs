@@ -151,6 +151,11 @@ impl Space {
         true
     }
 
+    /// Gives what the maps of the ends of free runs no longer need back to the system. O(pages of the maps).
+    pub(crate) fn release_maps(&mut self) -> usize {
+        self.first.release_clear() + self.last.release_clear()
+    }
+
     /// The free run that ends just before `at`.
     pub(crate) fn run_before(&self, memory: &Memory, at: u32) -> Option<Run> {
         let last = at - 1;

@@ -89,6 +89,7 @@ pub(crate) struct SpaceStats {
     pub(crate) stripes: Vec<StripeStats>,
     held_granules: u64,
     central_free: u64,
+    trimmed: u64,
 }
 
 impl SpaceStats {
@@ -115,9 +116,11 @@ pub(crate) fn space(store: &Store) -> SpaceStats {
     let mut sum = SpaceStats::default();
     for number in 0..store.stripes() {
         let mut stripe = store.stripe(number);
+        let mut trimmed = 0;
         let share = match &mut *stripe {
             Stripe::Slabs(slabs) => {
                 let totals = slabs.totals();
+                trimmed = totals.trimmed;
                 if let Some(class) = slabs.largest_class() {
                     sum.note_cell(room(class));
                 }
@@ -135,6 +138,7 @@ pub(crate) fn space(store: &Store) -> SpaceStats {
                 StripeStats { pages, live_bytes: pages * page - free, free_bytes: free }
             }
         };
+        sum.trimmed += trimmed;
         sum.held_granules += share.pages as u64 * u64::from(store.shared.pages.page());
         sum.free_bytes += share.free_bytes;
         sum.stripes.push(share);
@@ -143,7 +147,7 @@ pub(crate) fn space(store: &Store) -> SpaceStats {
     sum.central_free = central.space.free();
     sum.free_bytes += sum.central_free as usize * GRANULE;
     sum.note_run(central.space.largest(store.memory()));
-    sum.committed = central.committed();
+    sum.committed = central.committed().saturating_sub(sum.trimmed as usize * GRANULE);
     sum
 }
 

@@ -8,14 +8,18 @@ use crate::placement::{AnyPlacement, FirstFit, Need, Run, Tlsf};
 use crate::policy::Policy;
 use crate::raw::{GRANULE, Memory};
 use crate::segment::Segments;
-use crate::size_class::Classes;
+use crate::size_class::{CLASSES, Classes};
 use crate::slab::Slabs;
 use crate::space::End;
 use crate::stripe::{Request, Shared, Stripe, home};
 use crate::sync::{Mutex, MutexGuard};
 use core::alloc::Layout;
 use core::num::NonZeroUsize;
+use core::sync::atomic::{AtomicU32, Ordering};
 use crossbeam_utils::CachePadded;
+
+/// A class has slabs once as many blocks were asked for as fill this part of one.
+const RARE: u32 = 2;
 
 /// Where the blocks of a heap are.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(crate) struct Store {
     pub(crate) shared: Shared,
     stripes: Box<[CachePadded<Mutex<Stripe>>]>,
     central: CachePadded<Mutex<Central>>,
+    /// Raw blocks of each class that were placed outside of slabs.
+    outside: [AtomicU32; CLASSES],
 }
 
 impl Store {
@@ -44,7 +50,8 @@ impl Store {
         let stripes =
             (0..stripes).map(|number| CachePadded::new(Mutex::new(stripe(number)))).collect();
         let central = CachePadded::new(Mutex::new(Central::new(&memory, placement())));
-        Self { shared: Shared { memory, pages, classes }, stripes, central }
+        let outside = core::array::from_fn(|_| AtomicU32::new(0));
+        Self { shared: Shared { memory, pages, classes }, stripes, central, outside }
     }
 
     pub(crate) fn memory(&self) -> &Memory {
@@ -60,6 +67,20 @@ impl Store {
         let class = self.shared.classes.class_for(layout.size(), align);
         let need = Need { len, align, skew: chunk::HEADER };
         Some(Request { bytes: layout.size(), need, class })
+    }
+
+    /// The request as it is made for a raw block: without its class as long as few blocks of it were asked for, where
+    /// there are many classes. A slab of each would cost a small heap more than it saves, which those of typed pools,
+    /// whose objects are many, do not.
+    pub(crate) fn without_rare_class(&self, request: &Request) -> Request {
+        let is_rare = |class: usize| {
+            let cells = self.shared.classes.geometry(class).cells;
+            // Relaxed: a count that orders nothing.
+            self.shared.classes.are_fine()
+                && self.outside[class].load(Ordering::Relaxed) < cells / RARE
+                && self.outside[class].fetch_add(1, Ordering::Relaxed) < cells / RARE
+        };
+        Request { class: request.class.filter(|class| !is_rare(*class)), ..*request }
     }
 
     /// Finds room without waiting for anything but locks: in the home stripe, in a new page for it, in the

@@ -3,12 +3,14 @@
 //! * `budget.rs`: how much a defragmentation may do, and what it reports;
 //! * `mover.rs`: the protocol, for a batch of blocks: mark, grace period, lock, copy, publish;
 //! * `slabs.rs`: empties sparse slabs into fuller ones, then moves slabs to the top of the buffer;
+//! * `pack.rs`: packs the slabs that stay partly filled, and gives their ends back;
 //! * `slide.rs`: brings blocks with chunks of their own to the bottom of the buffer.
 //!
 //! Slabs end up at the top, other blocks at the bottom, the free memory in one run between them.
 
 mod budget;
 mod mover;
+mod pack;
 mod slabs;
 mod slide;
 
@@ -47,12 +49,16 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
         slabs::raise(heap, &mover, &mut pass);
         slide::slide(heap, &mover, &mut pass);
         slide::sink(heap, &mover, &mut pass);
+        pack::pack(heap, &mover, &mut pass);
         settled = pass.attempts() == before && !pass.is_over();
         if settled || pass.is_over() {
             break;
         }
     }
     heap.store.drain();
+    if settled {
+        heap.store.central().space.release_maps();
+    }
     pass.finish(heap, settled)
 }
 
