@@ -145,17 +145,17 @@ const ALIGNMENTS: usize = ALIGN_MAX.ilog2() as usize + 1;
 /// The geometries of all classes for one page size.
 #[derive(Debug)]
 pub(crate) struct Classes {
-    geometries: [Geometry; CLASSES],
+    geometries: Box<[Geometry]>,
     /// The class of each alignment and payload, in words of 8 bytes.
-    index: Box<[[u8; LARGEST / HEADER + 1]; ALIGNMENTS]>,
+    index: Box<[[u8; LARGEST / HEADER + 1]]>,
 }
 
 impl Classes {
     /// For pages of `page` granules.
     pub(crate) fn new(page: u32) -> Self {
-        let geometries: [Geometry; CLASSES] =
-            core::array::from_fn(|class| Geometry::new(class, page));
-        let mut index = Box::new([[NONE; LARGEST / HEADER + 1]; ALIGNMENTS]);
+        let geometries: Box<[Geometry]> =
+            (0..CLASSES).map(|class| Geometry::new(class, page)).collect();
+        let mut index = vec![[NONE; LARGEST / HEADER + 1]; ALIGNMENTS].into_boxed_slice();
         for (log2, classes) in index.iter_mut().enumerate() {
             for (words, class) in classes.iter_mut().enumerate() {
                 *class = best(&geometries, words.max(1) * HEADER, 1 << log2);
@@ -185,7 +185,7 @@ impl Classes {
 
 /// Of the classes whose cells hold `bytes` aligned to `align` granules the one of whose cells most go into a page, the
 /// headers apart if there is a choice.
-fn best(geometries: &[Geometry; CLASSES], bytes: usize, align: u32) -> u8 {
+fn best(geometries: &[Geometry], bytes: usize, align: u32) -> u8 {
     // Beyond twice the size, a block of its own wastes less.
     let longest = 2 * (bytes.div_ceil(GRANULE) as u32).max(align);
     let holds = |geometry: &Geometry| {

@@ -28,7 +28,7 @@ pub(crate) struct Store {
     stripes: Box<[CachePadded<Mutex<Stripe>>]>,
     central: CachePadded<Mutex<Central>>,
     /// Raw blocks of each class that were placed outside of slabs.
-    outside: [AtomicU32; CLASSES],
+    outside: Box<[AtomicU32]>,
 }
 
 impl Store {
@@ -50,7 +50,7 @@ impl Store {
         let stripes =
             (0..stripes).map(|number| CachePadded::new(Mutex::new(stripe(number)))).collect();
         let central = CachePadded::new(Mutex::new(Central::new(&memory, placement())));
-        let outside = core::array::from_fn(|_| AtomicU32::new(0));
+        let outside = (0..CLASSES).map(|_| AtomicU32::new(0)).collect();
         Self { shared: Shared { memory, pages, classes }, stripes, central, outside }
     }
 

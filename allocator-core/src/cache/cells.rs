@@ -209,11 +209,13 @@ pub(super) struct Cells {
     /// Pairs that nobody sees any more, where all objects are of one size. The header of each block names its slot.
     magazine: Box<[Pair]>,
     /// The same by size class, in the table of raw blocks.
-    by_class: [Vec<Pair>; CLASSES],
+    by_class: Box<[Vec<Pair>]>,
 }
 
-impl Default for Cells {
-    fn default() -> Self {
+impl Cells {
+    pub(super) fn new(limits: &Limits) -> Self {
+        // Only raw blocks are of many classes.
+        let classes = if limits.object.is_some() { 0 } else { CLASSES };
         Self {
             open: Box::default(),
             open_bytes: 0,
@@ -221,7 +223,7 @@ impl Default for Cells {
             waiting: VecDeque::new(),
             ready: Retired::default(),
             magazine: Box::default(),
-            by_class: [const { Vec::new() }; CLASSES],
+            by_class: vec![Vec::new(); classes].into_boxed_slice(),
         }
     }
 }

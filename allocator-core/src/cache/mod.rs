@@ -309,7 +309,7 @@ impl PerThread for Caches {
 
     fn make(&self) -> Cache {
         Cache {
-            cells: Biased::new(Cells::default(), self.plain),
+            cells: Biased::new(Cells::new(&self.limits), self.plain),
             counters: Counters::default(),
             reclaiming: AtomicBool::new(false),
         }

@@ -70,7 +70,7 @@ pub(crate) struct Slabs {
     /// Numbers in `slabs` that stand for no slab.
     vacant: Vec<u32>,
     /// Slabs with a free cell, by class; the last one is filled first.
-    partial: [Vec<u32>; CLASSES],
+    partial: Box<[Vec<u32>]>,
     totals: Totals,
 }
 
@@ -89,12 +89,11 @@ pub(crate) struct Totals {
 
 impl Slabs {
     pub(crate) fn new(stripe: u8) -> Self {
-        const EMPTY: Vec<u32> = Vec::new();
         Self {
             stripe,
             slabs: Vec::new(),
             vacant: Vec::new(),
-            partial: [EMPTY; CLASSES],
+            partial: vec![Vec::new(); CLASSES].into_boxed_slice(),
             totals: Totals::default(),
         }
     }
