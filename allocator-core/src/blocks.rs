@@ -96,7 +96,7 @@ impl Heap {
         let word = inner.raw.word(handle).ok_or(StaleHandle)?;
         let word = slot::unlink(word, handle).ok_or(StaleHandle)?;
         // The block is in use until it is retired.
-        let bytes = inner.size_of(&inner.store.head(word.offset())).bytes;
+        let bytes = inner.store.room(word.offset());
         inner.raw.retire_raw(inner, handle.index(), word, bytes);
         Ok(())
     }
@@ -329,7 +329,7 @@ impl Inner {
         }
         core::mem::forget(release);
         block::bury(held.head.header);
-        self.raw.retire_bare(self, held.offset, held.size.bytes);
+        self.raw.retire_bare(self, held.offset, self.store.room(held.offset));
         Ok(())
     }
 }

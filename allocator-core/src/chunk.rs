@@ -111,6 +111,11 @@ pub(crate) fn bytes(memory: &Memory, offset: u32) -> usize {
     (extent.len() - HEADER) as usize * GRANULE - extent.slack()
 }
 
+/// Bytes that the block at `offset` has room for. As [`bytes`].
+pub(crate) fn room(memory: &Memory, offset: u32) -> usize {
+    (Extent(memory.extent_now(offset - HEADER)).len() - HEADER) as usize * GRANULE
+}
+
 /// Says how many bytes of the payload of the block at `offset` are those that were asked for. The caller may change
 /// the block.
 pub(crate) fn set_bytes(memory: &Memory, offset: u32, bytes: usize) {

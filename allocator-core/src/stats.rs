@@ -38,7 +38,7 @@ pub struct Stats {
     pub resident: Option<usize>,
     /// Retired objects whose blocks are not free yet.
     pub pending_blocks: usize,
-    /// Bytes of these.
+    /// Bytes of these; of raw blocks, those that their places have room for.
     pub pending_bytes: usize,
     /// Blocks that threads keep for their next inserts; see
     /// [`HeapBuilder::thread_cache`](crate::HeapBuilder::thread_cache).

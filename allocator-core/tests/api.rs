@@ -185,7 +185,9 @@ fn statistics_add_up() {
             handles.iter().for_each(|handle| heap.deallocate(*handle).unwrap());
             let stats = heap.stats();
             assert_eq!((stats.live_blocks, stats.pending_blocks), (0, 500), "{policy}");
-            assert_eq!(stats.pending_bytes, wanted, "{policy}: retired ones still have blocks");
+            let pending = stats.pending_bytes;
+            assert!(pending >= wanted, "{policy}: retired ones still have blocks");
+            assert!(pending < wanted * 9 / 8 + 500 * 16, "{policy}: {stats:?}");
             assert!(stats.live_bytes >= wanted, "{policy}");
             drop(guard);
             assert_eq!(heap.flush(), 500);

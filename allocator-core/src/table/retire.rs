@@ -255,9 +255,9 @@ impl Slots {
     pub(crate) fn pending(&self, heap: &Inner) -> (usize, usize) {
         let held = {
             let held = self.held.lock();
-            let bytes = |pair: &Pair| match heap.store.head(pair.offset()).size() {
-                Some(size) => size.bytes,
-                None => self.bytes,
+            let bytes = |pair: &Pair| match self.is_typed() {
+                true => self.bytes,
+                false => heap.store.room(pair.offset()),
             };
             (held.len(), held.iter().map(bytes).sum::<usize>())
         };
