@@ -229,7 +229,7 @@ impl Inner {
 
     /// Finds room for a block of `slot`: at once, or after reclaiming what is retired and what threads keep, then
     /// after giving the centre what stripes hold without need, then in a cell that is far too large, then (if the heap was
-    /// built so) after a defragmentation.
+    /// built so) after moving others away.
     pub(crate) fn place(
         &self,
         slots: &Slots,
@@ -257,8 +257,7 @@ impl Inner {
             if !self.compact_when_full || layout.size() > free {
                 return None;
             }
-            crate::compact::run(self, Budget::unlimited());
-            allocate()
+            self.compact_and_place(request, owner)
         };
         let found = self
             .store

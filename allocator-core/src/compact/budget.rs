@@ -209,6 +209,11 @@ impl Pass {
     /// Gives empty pages back and closes the report. `settled`: nothing was left to move.
     pub(super) fn finish(mut self, heap: &Inner, settled: bool) -> DefragReport {
         self.release_pages(heap);
+        self.close(heap, settled)
+    }
+
+    /// Closes the report.
+    pub(super) fn close(mut self, heap: &Inner, settled: bool) -> DefragReport {
         self.report.fragmentation_after = stats::space(&heap.store).fragmentation();
         self.report.complete = settled && !self.blocked;
         self.report.elapsed = self.start.elapsed();
