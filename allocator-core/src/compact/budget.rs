@@ -63,6 +63,8 @@ pub struct DefragReport {
     pub moved_bytes: u64,
     /// Bytes of pages that were given back to the system.
     pub freed_bytes: u64,
+    /// Bytes of pages of slots without an object that were given back as well.
+    pub freed_slot_bytes: u64,
     /// Time from the call to its end.
     pub elapsed: Duration,
     /// [`Stats::fragmentation`](crate::Stats::fragmentation) before the first move.
@@ -174,6 +176,11 @@ impl Pass {
     /// Slabs that are planned at a time: few where the clock runs.
     pub(super) fn slabs_max(&self) -> usize {
         if self.budget.time.is_some() { SLABS_MAX } else { usize::MAX }
+    }
+
+    /// Whether a clock ends the pass.
+    pub(super) fn has_clock(&self) -> bool {
+        self.budget.time.is_some()
     }
 
     /// Moves that were made or cancelled by readers.
