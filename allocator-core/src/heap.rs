@@ -167,6 +167,22 @@ impl Heap {
         Guard::enter(&self.inner.readers)
     }
 
+    /// Whether the calling thread is inside a read-side section of this heap. Its own section keeps everything in place that
+    /// others remove or would move, so this thread cannot make room then. O(heaps that the thread works with).
+    ///
+    /// ```
+    /// # use allocator_core::Heap;
+    /// let heap = Heap::builder().capacity(64 << 10).build()?;
+    /// let guard = heap.enter();
+    /// assert!(heap.is_entered());
+    /// drop(guard);
+    /// assert!(!heap.is_entered());
+    /// # Ok::<(), allocator_core::BuildError>(())
+    /// ```
+    pub fn is_entered(&self) -> bool {
+        self.inner.readers.own_open().is_some()
+    }
+
     /// Moves blocks together until the free memory is one run, and gives empty pages back to the system,
     /// while every other call goes on.
     ///
@@ -322,6 +338,7 @@ impl Inner {
             free: space.free_bytes,
             largest_free: space.largest_free,
             pending,
+            purged: 0,
         }
     }
 }

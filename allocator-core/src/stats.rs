@@ -47,6 +47,8 @@ pub struct Stats {
     pub cached_bytes: usize,
     /// Slots without generations left, retired for good.
     pub retired_slots: usize,
+    /// Objects of the present pools that were purged so far.
+    pub purged: usize,
     /// Bytes of the slots of all pools and of raw blocks: pages that were used and not given back to the system since.
     /// Not part of [`committed`](Self::committed).
     pub slot_bytes: usize,
@@ -249,6 +251,7 @@ fn stats(inner: &Inner) -> Stats {
         cached_blocks,
         cached_bytes,
         retired_slots: tables.iter().map(|table| table.exhausted()).sum(),
+        purged: tables.iter().map(|table| table.purged()).sum(),
         slot_bytes: tables.iter().map(|table| table.slot_bytes()).sum(),
         pools: tables.len() - 1,
         stripes: space.stripes,

@@ -20,6 +20,8 @@ pub struct RoomReport {
     pub fits: bool,
     /// Bytes of the largest block that could be placed without moving anything, at the end of the call.
     pub largest_free: usize,
+    /// Objects that were removed because moving did not help; by a pool's call only.
+    pub purged: usize,
     /// What was moved, and what was in the way. `complete` only where everything had to be moved.
     pub defrag: DefragReport,
 }
@@ -68,7 +70,7 @@ impl Heap {
             None => (None, DefragReport::default()),
         };
         let largest_free = stats::space(&inner.store).largest_free;
-        RoomReport { fits: room.is_some(), largest_free, defrag }
+        RoomReport { fits: room.is_some(), largest_free, purged: 0, defrag }
     }
 }
 

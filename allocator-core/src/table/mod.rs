@@ -9,9 +9,11 @@
 //! * `recycle.rs`: where pairs of a slot and a block come from and go to: the thread's cache, the store;
 //! * `retire.rs`: retired objects, from their end of life until their block is free;
 //! * `take.rs`: taking a value out;
+//! * `purge.rs`: objects that can be removed when room is needed;
 //! * `many.rs`: help for batches.
 
 mod many;
+mod purge;
 mod recycle;
 mod retire;
 mod take;
@@ -32,6 +34,7 @@ use crate::stripe::Request;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, RwLock};
 use crossbeam_utils::CachePadded;
+use purge::Purgeable;
 use vacant::{PAGE_SLOTS, Vacant};
 
 /// Bytes of a page of slots.
@@ -61,6 +64,7 @@ pub(crate) struct Slots {
     was_held: AtomicBool,
     /// The pool is gone; the last pin of an object drops it.
     closed: AtomicBool,
+    purgeable: Purgeable,
     /// What each object asks of the store; `None` in the table of raw blocks.
     request: Option<Request>,
     /// Bytes of each object; 0 in the table of raw blocks.
@@ -98,6 +102,7 @@ impl Slots {
             held: Mutex::new(Vec::new()),
             was_held: AtomicBool::new(raw),
             closed: AtomicBool::new(false),
+            purgeable: Purgeable::new(),
             request: config.request,
             bytes: config.bytes,
             drop: config.drop,
@@ -155,6 +160,11 @@ impl Slots {
             (None, Some(request)) => request.need.align,
             (None, None) => unreachable!("a table knows the layout of its blocks"),
         }
+    }
+
+    /// Objects that were purged.
+    pub(crate) fn purged(&self) -> usize {
+        self.purgeable.purged()
     }
 
     /// Whether the table is that of a typed pool.
