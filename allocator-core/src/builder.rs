@@ -141,7 +141,8 @@ impl HeapBuilder {
         self
     }
 
-    /// Whether an allocation that finds no room defragments the heap before it gives up; off by default.
+    /// Whether an allocation that finds no room, though enough is free in pieces, moves blocks away before it gives up; off
+    /// by default. It empties the stretch that costs least, and defragments the heap if none can be emptied.
     pub fn compact_when_full(mut self, on: bool) -> Self {
         self.compact_when_full = on;
         self

@@ -118,6 +118,16 @@ impl Central {
         self.note_taken(taken);
     }
 
+    /// Takes `part` out of the free run `run` without writing to it: nobody finds it until it is released.
+    pub(crate) fn set_aside(&mut self, memory: &Memory, run: Run, part: Run) {
+        self.space.claim(memory, run, part);
+        for rest in [(run.start, part.start), (part.end(), run.end())] {
+            if rest.0 < rest.1 {
+                self.note_tags(Run { start: rest.0, len: rest.1 - rest.0 });
+            }
+        }
+    }
+
     /// Makes a run free; see [`Space::release`].
     pub(crate) fn release(&mut self, memory: &Memory, run: Run) -> Run {
         let joined = self.space.release(memory, run);

@@ -84,11 +84,13 @@ pub struct AllocError {
     pub largest_free: usize,
     /// Bytes of retired blocks that guards or pins still keep.
     pub pending: usize,
+    /// Objects that were purged for this allocation, in vain.
+    pub purged: usize,
 }
 
 impl fmt::Display for AllocError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { requested, align, free, largest_free, pending, .. } = self;
+        let Self { requested, align, free, largest_free, pending, purged, .. } = self;
         match self.kind {
             AllocErrorKind::OutOfMemory => write!(
                 f,
@@ -100,7 +102,11 @@ impl fmt::Display for AllocError {
             AllocErrorKind::Unsupported => {
                 write!(f, "{requested} bytes aligned to {align} are beyond any heap")
             }
+        }?;
+        if *purged > 0 {
+            write!(f, "; {purged} objects were purged in vain")?;
         }
+        Ok(())
     }
 }
 

@@ -136,6 +136,12 @@ impl Heap {
         &self.inner
     }
 
+    /// A claim that does not keep the heap alive.
+    #[cfg(not(loom))]
+    pub(crate) fn downgrade(&self) -> crate::sync::Weak<Inner> {
+        Arc::downgrade(&self.inner)
+    }
+
     /// Bytes that the heap was built for.
     pub fn capacity(&self) -> usize {
         self.inner.capacity
@@ -160,6 +166,22 @@ impl Heap {
     #[inline]
     pub fn enter(&self) -> Guard<'_> {
         Guard::enter(&self.inner.readers)
+    }
+
+    /// Whether the calling thread is inside a read-side section of this heap. Its own section keeps everything in place that
+    /// others remove or would move, so this thread cannot make room then. O(heaps that the thread works with).
+    ///
+    /// ```
+    /// # use allocator_core::Heap;
+    /// let heap = Heap::builder().capacity(64 << 10).build()?;
+    /// let guard = heap.enter();
+    /// assert!(heap.is_entered());
+    /// drop(guard);
+    /// assert!(!heap.is_entered());
+    /// # Ok::<(), allocator_core::BuildError>(())
+    /// ```
+    pub fn is_entered(&self) -> bool {
+        self.inner.readers.own_open().is_some()
     }
 
     /// Moves blocks together until the free memory is one run, and gives empty pages back to the system,
@@ -224,7 +246,7 @@ impl Inner {
 
     /// Finds room for a block of `slot`: at once, or after reclaiming what is retired and what threads keep, then
     /// after giving the centre what stripes hold without need, then in a cell that is far too large, then (if the heap was
-    /// built so) after a defragmentation.
+    /// built so) after moving others away.
     pub(crate) fn place(
         &self,
         slots: &Slots,
@@ -252,8 +274,7 @@ impl Inner {
             if !self.compact_when_full || layout.size() > free {
                 return None;
             }
-            crate::compact::run(self, Budget::unlimited());
-            allocate()
+            self.compact_and_place(request, owner)
         };
         let found = self
             .store
@@ -330,6 +351,7 @@ impl Inner {
             free: space.free_bytes,
             largest_free: space.largest_free,
             pending,
+            purged: 0,
         }
     }
 }

@@ -82,6 +82,36 @@ fn read_against_remove_and_reuse() {
     });
 }
 
+/// A page of slots is given back to the system while a thread with a handle of it reads, and then inserts: it finds its
+/// object or nothing, and the page goes on with generations that it never had.
+#[test]
+fn read_and_insert_against_slot_page_release() {
+    let paths = ["read", "stale", "released", "a slot of it was taken before"];
+    explore(Some(2), paths, |[read, stale, released, kept]| {
+        let heap = heap();
+        let objects = numbers(&heap);
+        let old = [objects.insert(7), objects.insert(8)];
+        let other = thread::spawn({
+            let objects = Arc::clone(&objects);
+            move || (objects.get(old[1]), objects.insert(9))
+        });
+        assert!(old.into_iter().all(|handle| objects.retire(handle)));
+        objects.table().reclaim();
+        let report = heap.defragment();
+        let (seen, new) = other.join().unwrap();
+        read.reached_if(seen.is_some());
+        stale.reached_if(seen.is_none());
+        released.reached_if(report.freed_slot_bytes > 0);
+        kept.reached_if(report.freed_slot_bytes == 0);
+        assert!(seen.is_none_or(|seen| seen == 8), "a stale handle found {seen:?}");
+        assert!(old.into_iter().all(|old| objects.get(old).is_none() && old != new));
+        let newer = objects.insert(10);
+        assert!(old.into_iter().all(|old| old != newer));
+        assert_eq!((objects.get(new), objects.get(newer)), (Some(9), Some(10)));
+        heap.verify().unwrap();
+    });
+}
+
 /// A full batch is dropped and freed by the retiring thread, unless a section still sees its objects; then by
 /// the next reclamation.
 #[test]

@@ -37,7 +37,8 @@
 //! | change, alone | [`get_mut`](Pool::get_mut), [`iter_mut`](Pool::iter_mut), [`retain`](Pool::retain) | as a read |
 //! | remove | [`remove`](Pool::remove), [`clear`](Pool::clear); many: [`remove_many`](Pool::remove_many), [`remove_where`](Pool::remove_where) | a lock of some instructions |
 //! | get the value back | [`take`](Pool::take), [`try_take`](Pool::try_take), [`drain`](Pool::drain) | `take`: readers, up to the heap's patience |
-//! | compact | [`defragment`](Pool::defragment), [`Heap::defragment`] | readers, up to the heap's patience |
+//! | compact | [`defragment`](Pool::defragment), [`Heap::defragment`], [`Heap::make_room`]; in the background: [`Heap::defragmenter`] | readers, up to the heap's patience |
+//! | cache | [`insert_purgeable`](Pool::insert_purgeable), [`purge`](Pool::purge), [`make_room`](Pool::make_room) | as `insert`, as `remove` |
 //!
 //! Three kinds of borrow, by how long they may last:
 //! * a **guard** ([`PoolGuard`], or inside a [`Ref`] or [`RefMut`]) costs nearly nothing, stays on
@@ -144,6 +145,7 @@ mod many;
 mod mutate;
 mod pinned;
 mod pool;
+mod purge;
 mod read;
 mod reference;
 mod update;
@@ -164,9 +166,11 @@ pub use reference::{PoolGuard, Ref, RefMut};
 // Everything of the core that this crate's signatures mention.
 pub use allocator_core::{
     AccessError, AllocError, AllocErrorKind, Budget, Buffer, BuildError, DefragReport, FenceMode,
-    Guard, Handle, Heap, HeapBuilder, HeapMap, Policy, StaleHandle, Stats, StripeStats, TakeError,
-    UnknownPolicy, VerifyError,
+    Guard, Handle, Heap, HeapBuilder, HeapMap, Policy, RoomReport, StaleHandle, Stats, StripeStats,
+    TakeError, UnknownPolicy, VerifyError,
 };
+#[cfg(not(loom))]
+pub use allocator_core::{Defragmenter, DefragmenterBuilder, DefragmenterState, DefragmenterStats};
 
 /// The example of the project's front page, run as a test.
 #[cfg(doctest)]

@@ -5,6 +5,7 @@
 
 use crate::error::{InsertError, PoolError};
 use crate::place::Objects;
+use crate::purge::OnPurge;
 use allocator_core::{AllocError, Budget, DefragReport, Handle, Heap};
 use core::fmt;
 
@@ -34,6 +35,7 @@ use core::fmt;
 /// ```
 pub struct Pool<T> {
     pub(crate) objects: Objects<T>,
+    pub(crate) on_purge: Option<OnPurge>,
 }
 
 impl<T> Pool<T> {
@@ -52,7 +54,7 @@ impl<T> Pool<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new(heap: &Heap) -> Result<Self, AllocError> {
-        Ok(Self { objects: Objects::new(heap)? })
+        Ok(Self { objects: Objects::new(heap)?, on_purge: None })
     }
 
     /// An empty pool in a heap of its own, with room for at least `objects` objects at a time.
@@ -108,7 +110,7 @@ impl<T> Pool<T> {
         // the value goes straight to its place, and the place is asked for the short way first.
         let vacant = match self.objects.vacant_cached() {
             Some(vacant) => vacant,
-            None => match self.objects.vacant() {
+            None => match self.vacant_after_purge() {
                 Ok(vacant) => vacant,
                 Err(error) => return Err(InsertError { value, error }),
             },
@@ -142,7 +144,7 @@ impl<T> Pool<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn insert_with(&self, make: impl FnOnce(Handle<T>) -> T) -> Result<Handle<T>, AllocError> {
-        let vacant = self.objects.vacant()?;
+        let vacant = self.vacant_after_purge()?;
         let value = make(vacant.handle());
         Ok(vacant.fill(value))
     }

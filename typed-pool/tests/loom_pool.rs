@@ -21,6 +21,10 @@ static REMOVED: AtomicUsize = AtomicUsize::new(0);
 static ASKED_FOR_OLD: AtomicUsize = AtomicUsize::new(0);
 static ASKED_FOR_NEW: AtomicUsize = AtomicUsize::new(0);
 static WHERE_MOVED: AtomicUsize = AtomicUsize::new(0);
+static PURGED: AtomicUsize = AtomicUsize::new(0);
+static PURGED_IN_VAIN: AtomicUsize = AtomicUsize::new(0);
+static READ_BEFORE_PURGE: AtomicUsize = AtomicUsize::new(0);
+static STALE_AFTER_PURGE: AtomicUsize = AtomicUsize::new(0);
 
 fn count(counter: &AtomicUsize, happened: bool) {
     // Relaxed: read when the exploration is over.
@@ -174,4 +178,33 @@ fn remove_where_against_defragment() {
         assert!(!pool.contains(handle) && pool.is_empty());
     });
     reached(&[&WHERE_MOVED]);
+}
+
+/// An insert into a full heap purges the object that another thread reads: the reader sees it whole or not at all, and the room
+/// is used again only when nobody reads it.
+#[test]
+fn purge_against_get() {
+    explore(3, || {
+        let heap = Heap::builder().capacity(256).stripes(1).build().unwrap();
+        let pool = Arc::new(Pool::new(&heap).unwrap());
+        let old = pool.insert_purgeable([7_u64; 20]).unwrap();
+        let reader = thread::spawn({
+            let pool = Arc::clone(&pool);
+            move || pool.get(old).map(|value| *value)
+        });
+        let new = pool.insert([8; 20]);
+        let seen = reader.join().unwrap();
+        assert!(seen.is_none_or(|value| value == [7; 20]));
+        assert!(!pool.contains(old), "it was purged, whether that helped or not");
+        count(&READ_BEFORE_PURGE, seen.is_some());
+        count(&STALE_AFTER_PURGE, seen.is_none());
+        count(&PURGED, new.is_ok());
+        count(&PURGED_IN_VAIN, new.is_err());
+        match new {
+            Ok(new) => assert_eq!(pool.with(new, |value| *value), Some([8; 20])),
+            Err(refused) => assert_eq!((refused.error.purged, refused.value), (1, [8; 20])),
+        }
+        assert_eq!(heap.stats().purged, 1);
+    });
+    reached(&[&PURGED, &PURGED_IN_VAIN, &READ_BEFORE_PURGE, &STALE_AFTER_PURGE]);
 }

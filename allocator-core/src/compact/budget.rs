@@ -63,6 +63,8 @@ pub struct DefragReport {
     pub moved_bytes: u64,
     /// Bytes of pages that were given back to the system.
     pub freed_bytes: u64,
+    /// Bytes of pages of slots without an object that were given back as well.
+    pub freed_slot_bytes: u64,
     /// Time from the call to its end.
     pub elapsed: Duration,
     /// [`Stats::fragmentation`](crate::Stats::fragmentation) before the first move.
@@ -176,6 +178,11 @@ impl Pass {
         if self.budget.time.is_some() { SLABS_MAX } else { usize::MAX }
     }
 
+    /// Whether a clock ends the pass.
+    pub(super) fn has_clock(&self) -> bool {
+        self.budget.time.is_some()
+    }
+
     /// Moves that were made or cancelled by readers.
     pub(super) fn attempts(&self) -> u64 {
         self.report.moves + self.report.cancelled
@@ -209,6 +216,11 @@ impl Pass {
     /// Gives empty pages back and closes the report. `settled`: nothing was left to move.
     pub(super) fn finish(mut self, heap: &Inner, settled: bool) -> DefragReport {
         self.release_pages(heap);
+        self.close(heap, settled)
+    }
+
+    /// Closes the report.
+    pub(super) fn close(mut self, heap: &Inner, settled: bool) -> DefragReport {
         self.report.fragmentation_after = stats::space(&heap.store).fragmentation();
         self.report.complete = settled && !self.blocked;
         self.report.elapsed = self.start.elapsed();

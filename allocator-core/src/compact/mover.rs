@@ -138,7 +138,7 @@ impl Locked<'_> {
     /// Whether the block still fits a place with the room and alignment that it had when it was planned:
     /// who held it until a moment ago may have made it larger, or another block may have come in its
     /// place.
-    fn fits(&self, place: u32) -> bool {
+    pub(super) fn fits(&self, place: u32) -> bool {
         let room = self.marked.victim.room as usize * GRANULE;
         self.bytes <= room && place.is_multiple_of(self.marked.align())
     }

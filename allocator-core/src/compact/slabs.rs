@@ -12,13 +12,13 @@ use crate::stripe::{Shared, Stripe};
 /// A slab as it was seen under its stripe's lock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    stripe: usize,
-    number: u32,
-    class: usize,
+    pub(super) stripe: usize,
+    pub(super) number: u32,
+    pub(super) class: usize,
     /// First granule of the page; with the number it says whether the slab is still the same.
-    page: u32,
-    used: u32,
-    free: u32,
+    pub(super) page: u32,
+    pub(super) used: u32,
+    pub(super) free: u32,
 }
 
 /// Empties the sparsest slabs of each class as far as the other slabs of the class, of whatever stripe, have
@@ -122,7 +122,7 @@ fn sparsest(slabs: &[Seen]) -> usize {
 }
 
 /// Shows every slab to `look`. O(slabs), one stripe's lock at a time.
-fn survey(heap: &Inner, mut look: impl FnMut(Seen)) {
+pub(super) fn survey(heap: &Inner, mut look: impl FnMut(Seen)) {
     for stripe in 0..heap.store.stripes() {
         with_slabs(heap, stripe, |slabs| {
             for (number, slab) in slabs.iter() {
@@ -225,7 +225,7 @@ fn carry(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, raise: Raise) {
 }
 
 /// The blocks of a slab, if it is still the same and closed.
-fn blocks(heap: &Inner, slab: &Seen) -> Vec<Victim> {
+pub(super) fn blocks(heap: &Inner, slab: &Seen) -> Vec<Victim> {
     let shared = &heap.store.shared;
     let blocks = with_slabs(heap, slab.stripe, |slabs| {
         if !same(slabs, slab) {
@@ -262,7 +262,11 @@ fn same(slabs: &Slabs, seen: &Seen) -> bool {
 }
 
 /// Runs `f` on the slabs of a stripe, locked; `None` where stripes hold segments.
-fn with_slabs<R>(heap: &Inner, stripe: usize, f: impl FnOnce(&mut Slabs) -> R) -> Option<R> {
+pub(super) fn with_slabs<R>(
+    heap: &Inner,
+    stripe: usize,
+    f: impl FnOnce(&mut Slabs) -> R,
+) -> Option<R> {
     match &mut *heap.store.stripe(stripe) {
         Stripe::Slabs(slabs) => Some(f(slabs)),
         Stripe::Segments(_) => None,

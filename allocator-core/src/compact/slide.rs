@@ -172,7 +172,7 @@ fn above_lowest_slab(heap: &Inner) -> Option<(Vec<Victim>, u32)> {
 }
 
 /// The block of a chunk. The caller holds the lock of the centre.
-fn victim(heap: &Inner, chunk: Run) -> Option<Victim> {
+pub(super) fn victim(heap: &Inner, chunk: Run) -> Option<Victim> {
     let offset = chunk.start + chunk::HEADER;
     // Relaxed: owners of chunks of the centre change under its lock only.
     let header = heap.store.memory().header(chunk::header_index(offset)).load(Ordering::Relaxed);

@@ -7,8 +7,9 @@ pub(crate) use real::WordArray;
 
 #[cfg(not(loom))]
 mod real {
-    use crate::raw::os::{Mapping, prefer_huge_pages};
-    use crate::sync::atomic::AtomicU64;
+    use crate::raw::os::{self, Mapping, OS_PAGE, prefer_huge_pages};
+    use crate::sync::atomic::{AtomicU64, Ordering};
+    use core::ops::Range;
     use core::ptr::NonNull;
 
     /// A large array of words. Untouched parts cost address space only.
@@ -18,6 +19,7 @@ mod real {
         _mapping: Mapping,
         first: NonNull<AtomicU64>,
         len: usize,
+        huge_pages: bool,
     }
 
     // SAFETY: the array is atomics and nothing else.
@@ -33,7 +35,7 @@ mod real {
                 prefer_huge_pages(&mapping);
             }
             let first = mapping.ptr().cast();
-            Some(Self { _mapping: mapping, first, len })
+            Some(Self { _mapping: mapping, first, len, huge_pages })
         }
 
         /// The word at `index`.
@@ -50,6 +52,34 @@ mod real {
             unsafe { word.as_ref() }
         }
 
+        /// Whether [`release`](Self::release) can do anything. Huge pages stay: giving back a part would split them.
+        pub(crate) fn can_release(&self) -> bool {
+            (os::can_release() || cfg!(miri)) && !self.huge_pages
+        }
+
+        /// Gives the pages of these words back to the system; they are zero afterwards. False when it refuses.
+        ///
+        /// The words may be loaded meanwhile, by anybody, and show their old value or zero; nobody stores to them.
+        ///
+        /// # Panics
+        /// Where they are out of bounds.
+        pub(crate) fn release(&self, words: Range<u32>) -> bool {
+            assert!(words.start < words.end && words.end as usize <= self.len, "{words:?}");
+            if cfg!(miri) {
+                // Relaxed: what the system does orders nothing either.
+                words.for_each(|index| self.get(index).store(0, Ordering::Relaxed));
+                return true;
+            }
+            let bytes = words.len() * size_of::<AtomicU64>();
+            // SAFETY: in bounds of the mapping, by the assertion.
+            let first = unsafe { self.first.add(words.start as usize) };
+            let is_aligned = first.addr().get().is_multiple_of(OS_PAGE);
+            // SAFETY: page-aligned, and the mapping ends with a whole page. Nobody needs the values: the caller's duty,
+            // which a wrong answer can follow from, and nothing unsound: zero is a valid word.
+            is_aligned
+                && unsafe { os::release(first.as_ptr().cast(), bytes.next_multiple_of(OS_PAGE)) }
+        }
+
         /// The first word, for a reader that does its own bounds check.
         pub(crate) fn as_ptr(&self) -> *const AtomicU64 {
             self.first.as_ptr()
@@ -59,7 +89,8 @@ mod real {
 
 #[cfg(loom)]
 mod modelled {
-    use crate::sync::atomic::AtomicU64;
+    use crate::sync::atomic::{AtomicU64, Ordering};
+    use core::ops::Range;
     use std::collections::HashMap;
     use std::sync::Mutex;
 
@@ -79,6 +110,16 @@ mod modelled {
         pub(crate) fn new(len: usize, _huge_pages: bool) -> Option<Self> {
             let word = |index| (index, Box::new(AtomicU64::new(0)));
             Some(Self { words: Mutex::new((0..EAGER).map(word).collect()), len })
+        }
+
+        pub(crate) fn can_release(&self) -> bool {
+            true
+        }
+
+        /// Relaxed: what the system does orders nothing either.
+        pub(crate) fn release(&self, words: Range<u32>) -> bool {
+            words.for_each(|index| self.get(index).store(0, Ordering::Relaxed));
+            true
         }
 
         pub(crate) fn get(&self, index: u32) -> &AtomicU64 {

@@ -3,17 +3,21 @@
 //! A table belongs to one typed pool, or to the raw blocks of the heap. Whatever a handle says, a look-up
 //! in a table can only find an object of that table, so a forged or foreign handle is never type confusion.
 //!
-//! * this file: the slots, how they are handed out and taken back;
+//! * this file: the slots of a table, and the tables of a heap;
+//! * `vacant.rs`: which slots can be handed out, and which of their pages given back to the system;
 //! * `view.rs`: [`Table`], the face for typed pools: reserve, publish, locate, retire, hold, swap;
 //! * `recycle.rs`: where pairs of a slot and a block come from and go to: the thread's cache, the store;
 //! * `retire.rs`: retired objects, from their end of life until their block is free;
 //! * `take.rs`: taking a value out;
+//! * `purge.rs`: objects that can be removed when room is needed;
 //! * `many.rs`: help for batches.
 
 mod many;
+mod purge;
 mod recycle;
 mod retire;
 mod take;
+mod vacant;
 mod view;
 
 pub(crate) use retire::Effort;
@@ -29,12 +33,11 @@ use crate::stripe::Request;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, RwLock};
 use crossbeam_utils::CachePadded;
+use purge::Purgeable;
+use vacant::{PAGE_SLOTS, Vacant};
 
-/// "No slot": the end of a list of vacant slots.
-const NONE: u32 = u32::MAX;
-
-/// Slots that are taken from the table's end at a time.
-const FRESH_BATCH: u32 = if cfg!(any(loom, miri)) { 2 } else { 64 };
+/// Bytes of a page of slots.
+const PAGE_BYTES: u64 = PAGE_SLOTS as u64 * size_of::<u64>() as u64;
 
 /// Drops an object in place.
 pub(crate) type DropFn = unsafe fn(*mut u8);
@@ -47,9 +50,6 @@ pub(crate) struct Slots {
     pub(crate) words: WordArray,
     /// Number of slots there can be.
     limit: u32,
-    /// Generation of a slot's first object: a base of the table's own, so that another table's handle is
-    /// refused in practice even where its index fits.
-    first_generation: u32,
     /// Slots from here on were never used.
     fresh: AtomicU32,
     vacant: CachePadded<Mutex<Vacant>>,
@@ -63,20 +63,12 @@ pub(crate) struct Slots {
     was_held: AtomicBool,
     /// The pool is gone; the last pin of an object drops it.
     closed: AtomicBool,
+    purgeable: Purgeable,
     /// What each object asks of the store; `None` in the table of raw blocks.
     request: Option<Request>,
     /// Bytes of each object; 0 in the table of raw blocks.
     bytes: usize,
     drop: Option<DropFn>,
-}
-
-/// Slots that can be handed out.
-#[derive(Debug)]
-struct Vacant {
-    /// Head of the list that runs through the offset halves of vacant words.
-    head: u32,
-    /// Fresh slots that were taken from the end.
-    fresh: core::ops::Range<u32>,
 }
 
 /// What makes up a table.
@@ -100,14 +92,14 @@ impl Slots {
             id,
             words: WordArray::new(config.limit as usize, config.huge_pages)?,
             limit: config.limit,
-            first_generation: spread(salt),
             fresh: AtomicU32::new(0),
-            vacant: CachePadded::new(Mutex::new(Vacant { head: NONE, fresh: 0..0 })),
+            vacant: CachePadded::new(Mutex::new(Vacant::new(config.limit, spread(salt)))),
             caches: Arc::new(Caches::new(config.caching, config.plain)),
             in_hand: AtomicUsize::new(0),
             held: Mutex::new(Vec::new()),
             was_held: AtomicBool::new(raw),
             closed: AtomicBool::new(false),
+            purgeable: Purgeable::new(),
             request: config.request,
             bytes: config.bytes,
             drop: config.drop,
@@ -141,6 +133,11 @@ impl Slots {
             (Some(request), _) => request.need.align,
             (None, shape) => shape.map_or(1, |shape| shape.align().div_ceil(GRANULE) as u32),
         }
+    }
+
+    /// Objects that were purged.
+    pub(crate) fn purged(&self) -> usize {
+        self.purgeable.purged()
     }
 
     /// Whether the table is that of a typed pool.
@@ -183,7 +180,7 @@ impl Slots {
 
     /// Slots below this number were used, or are about to be.
     pub(crate) fn used(&self) -> u32 {
-        // Acquire: pairs with the Release in `more_fresh`; who is told of a slot finds it below.
+        // Acquire: pairs with the Release in `take_one`; who is told of a slot finds it below.
         self.fresh.load(Ordering::Acquire).min(self.limit)
     }
 
@@ -199,50 +196,55 @@ impl Slots {
     }
 
     fn take_one(&self, vacant: &mut Vacant) -> Option<(u32, u32)> {
-        if vacant.head != NONE {
-            let slot = vacant.head;
-            // Relaxed: words of vacant slots change under the lock of the list only.
-            let word = Snapshot(self.words.get(slot).load(Ordering::Relaxed));
-            debug_assert!(word.is_vacant() && !word.is_exhausted());
-            vacant.head = word.offset();
-            return Some((slot, word.generation()));
-        }
-        if vacant.fresh.is_empty() {
-            vacant.fresh = self.more_fresh();
-        }
-        let slot = vacant.fresh.next()?;
-        Some((slot, self.first_generation))
-    }
-
-    /// Takes slots that were never used from the end of the table, under the lock of the list.
-    fn more_fresh(&self) -> core::ops::Range<u32> {
+        let taken = vacant.take(&self.words)?;
         // Relaxed: changed under the lock only.
-        let start = self.fresh.load(Ordering::Relaxed);
-        let end = start.saturating_add(FRESH_BATCH).min(self.limit);
-        // Release: see `used`.
-        self.fresh.store(end, Ordering::Release);
-        start..end
+        if taken.0 >= self.fresh.load(Ordering::Relaxed) {
+            // Release: see `used`.
+            self.fresh.store(taken.0 + 1, Ordering::Release);
+        }
+        Some(taken)
     }
 
     /// Takes slots back, each with the generation that its next object gets. A slot without generations left
     /// is retired for good. One lock.
     fn return_slots(&self, slots: impl Iterator<Item = (u32, u32)>) {
         let mut vacant = self.vacant.lock();
-        for (slot, generation) in slots {
-            let link = if generation >= GENERATION_END {
-                NONE
-            } else {
-                core::mem::replace(&mut vacant.head, slot)
-            };
-            // Relaxed: nothing is published; the next user of the slot gets it through this lock. A reader
-            // with a stale handle finds it vacant with either value.
-            self.words.get(slot).store(Snapshot::vacant(generation, link).0, Ordering::Relaxed);
+        slots.for_each(|(slot, generation)| vacant.put(&self.words, slot, generation));
+    }
+
+    /// Gives pages of slots without an object back to the system, up to `most` of them; their bytes. The lock of the slots
+    /// for some pages at a time, and not while the system is asked. O(slots of these pages).
+    pub(crate) fn release_pages(&self, most: usize) -> u64 {
+        // Not for ever, where others empty pages as fast.
+        let (mut pages_left, mut bytes) = (most.min(self.used().div_ceil(PAGE_SLOTS) as usize), 0);
+        if !self.words.can_release() {
+            return bytes;
         }
+        // The slots of these pages are nowhere for a moment: who finds none looks again.
+        let _in_hand = self.take_in_hand();
+        loop {
+            let parted = {
+                let mut vacant = self.vacant.lock();
+                let pages = vacant.part(&self.words, pages_left);
+                pages.map(|pages| (vacant.slots_of(&pages), pages))
+            };
+            let Some((slots, pages)) = parted else { return bytes };
+            // Where the system refuses, the words stay, and are those of vacant slots still.
+            let released = self.words.release(slots);
+            pages_left -= pages.len();
+            bytes += if released { pages.len() as u64 * PAGE_BYTES } else { 0 };
+            self.vacant.lock().join(pages);
+        }
+    }
+
+    /// Bytes of the pages of slots that were used and not given back.
+    pub(crate) fn slot_bytes(&self) -> usize {
+        self.vacant.lock().touched_bytes()
     }
 }
 
-/// The first generation of a table's slots: far from those of other tables, with at least half of all
-/// generations left.
+/// The first generation of a table's slots: a base of the table's own, so that another table's handle is refused in
+/// practice even where its index fits; with at least half of all generations left.
 fn spread(salt: u64) -> u32 {
     // A round of splitmix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
     let mut z = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -23,7 +23,7 @@
 
 mod write;
 
-pub(crate) use write::{Exclusive, Missed, Walk};
+pub(crate) use write::{Exclusive, Missed, Vacant, Walk};
 
 use allocator_core::{
     AccessError, AllocError, Handle, Heap, Hold, Table, TableGuard, TableSpec, TakeError,

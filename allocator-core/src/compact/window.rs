@@ -1,0 +1,408 @@
+//! Room for one block: empties the *cheapest window*, the stretch of the buffer whose blocks are the fewest bytes to
+//! move, instead of sliding everything (`CompactMem` of the classic Mac OS stopped where the room was made as well).
+//!
+//! A window is made of whole pieces: free runs, blocks of the centre, slabs. What of it is free is taken out of the
+//! centre at once; what is moved away stays the mover's until the window is whole. So nobody can take a part of it
+//! meanwhile, and every place that is found for a block lies outside. Blocks that others free inside the window, or put
+//! there, are found by the next sweep over it.
+//!
+//! A window is tried only where twice the room that its blocks need is free outside; the places are reserved before
+//! the first block is moved.
+
+use super::budget::Pass;
+use super::mover::{BATCH, Marked, Mover, Outcome, Victim, mark_all, move_all};
+use super::slabs::{Seen, blocks, survey, with_slabs};
+use super::slide::victim;
+use crate::block;
+use crate::central::Central;
+use crate::chunk::{self, Kind};
+use crate::heap::Inner;
+use crate::pages::Label;
+use crate::placement::{Need, Run};
+use crate::slab::Mode;
+use crate::space::End;
+use crate::stripe::Shared;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+/// Windows that are tried before a full pass is.
+const WINDOWS_MAX: usize = 8;
+
+/// Sweeps over a window whose blocks come and go, or whose moves readers cancel.
+const SWEEPS_MAX: usize = 4;
+
+/// Where `need` fits now, or after the cheapest window that can be emptied was emptied: what `take` gives for the free
+/// run, under the lock of the centre. `None` where no window could be emptied.
+pub(super) fn make<R>(
+    heap: &Inner,
+    mover: &Mover<'_>,
+    pass: &mut Pass,
+    need: Need,
+    take: impl Fn(&mut Central, Run) -> R,
+) -> Option<R> {
+    let memory = heap.store.memory();
+    let mut avoid = HashSet::new();
+    for _ in 0..WINDOWS_MAX {
+        let slabs = slabs_by_page(heap);
+        let window = {
+            let mut central = heap.store.central();
+            if let Some(run) = central.space.find(memory, need) {
+                return Some(take(&mut central, run));
+            }
+            cheapest(heap, &central, need, &slabs, &avoid)?
+        };
+        let mut taken = Taken { heap, window, pieces: BTreeMap::new() };
+        match taken.empty(mover, pass) {
+            Ok(()) => {
+                let mut central = heap.store.central();
+                taken.give_back(&mut central);
+                if let Some(run) = central.space.find(memory, need) {
+                    return Some(take(&mut central, run));
+                }
+            }
+            Err(piece) => {
+                avoid.insert(piece);
+            }
+        }
+        drop(taken);
+        if pass.is_over() {
+            return None;
+        }
+    }
+    None
+}
+
+/// A slab as far as windows are concerned.
+struct SlabCost {
+    /// Granules of its blocks.
+    used: u64,
+    /// The other slabs of its class have cells for them.
+    fits: bool,
+}
+
+/// The slabs of the heap by the first granule of their page. O(slabs).
+fn slabs_by_page(heap: &Inner) -> HashMap<u32, SlabCost> {
+    let mut seen = Vec::new();
+    let mut free = HashMap::new();
+    survey(heap, |slab: Seen| {
+        *free.entry(slab.class).or_insert(0) += u64::from(slab.free);
+        seen.push(slab);
+    });
+    let cost = |slab: &Seen| {
+        let cell = u64::from(heap.store.shared.classes.geometry(slab.class).cell);
+        let elsewhere = free[&slab.class] - u64::from(slab.free);
+        let fits = elsewhere >= u64::from(slab.used);
+        (slab.page, SlabCost { used: u64::from(slab.used) * cell, fits })
+    };
+    seen.iter().map(cost).collect()
+}
+
+/// A piece of a window.
+#[derive(Clone, Copy)]
+struct Piece {
+    run: Run,
+    /// Granules that have to be moved.
+    cost: u64,
+    /// Granules of blocks among them, which need places of the centre.
+    blocks: u64,
+    free: bool,
+}
+
+/// The window for `need` that costs least and has twice its blocks' room outside. O(chunks), under the lock of the
+/// centre.
+fn cheapest(
+    heap: &Inner,
+    central: &Central,
+    need: Need,
+    slabs: &HashMap<u32, SlabCost>,
+    avoid: &HashSet<u32>,
+) -> Option<Run> {
+    let memory = heap.store.memory();
+    let page = heap.store.shared.pages.page();
+    let (mut at, hi) = central.bounds();
+    // A slab that fits into no others of its class needs a page of its own.
+    let has_page = central.space.largest(memory) >= 2 * page;
+    let slab_cost = |start: u32| match slabs.get(&start) {
+        Some(slab) => (slab.fits || has_page).then_some(slab.used),
+        // It was made just now.
+        None => Some(u64::from(page)),
+    };
+    let mut window = VecDeque::<Piece>::new();
+    let (mut cost, mut blocks, mut free) = (0, 0, 0);
+    let mut best: Option<(u64, Run)> = None;
+    while at < hi {
+        let (run, piece) = piece_at(heap, central, at, slab_cost);
+        at = run.end();
+        let Some(piece) = piece.filter(|_| !avoid.contains(&run.start)) else {
+            window.clear();
+            (cost, blocks, free) = (0, 0, 0);
+            continue;
+        };
+        window.push_back(piece);
+        (cost, blocks) = (cost + piece.cost, blocks + piece.blocks);
+        free += if piece.free { u64::from(piece.run.len) } else { 0 };
+        // As short as it can be with this end.
+        while let Some(first) = window.front().copied() {
+            let shorter = Run { start: first.run.end(), len: at.saturating_sub(first.run.end()) };
+            if shorter.len == 0 || need.place_low(shorter).is_none() {
+                break;
+            }
+            window.pop_front();
+            (cost, blocks) = (cost - first.cost, blocks - first.blocks);
+            free -= if first.free { u64::from(first.run.len) } else { 0 };
+        }
+        let Some(first) = window.front() else { continue };
+        let run = Run { start: first.run.start, len: at - first.run.start };
+        let has_room = 2 * blocks <= central.space.free() - free;
+        let is_cheaper = best.is_none_or(|(least, _)| cost < least);
+        if has_room && is_cheaper && need.place_low(run).is_some() {
+            best = Some((cost, run));
+        }
+    }
+    best.map(|(_, run)| run)
+}
+
+/// The free run or chunk at `at`, and what it is in a window; `None` where it stays.
+fn piece_at(
+    heap: &Inner,
+    central: &Central,
+    at: u32,
+    slab_cost: impl Fn(u32) -> Option<u64>,
+) -> (Run, Option<Piece>) {
+    let memory = heap.store.memory();
+    if let Some(run) = central.space.run_at(memory, at) {
+        return (run, Some(Piece { run, cost: 0, blocks: 0, free: true }));
+    }
+    let (run, kind) = chunk::at(memory, at).expect("chunks and free runs tile the centre");
+    let len = u64::from(run.len);
+    let held = || block::is_held(heap.store.header(run.start + chunk::HEADER));
+    let (cost, blocks) = match kind {
+        Kind::Slab => (slab_cost(run.start), 0),
+        // What is held now may be let go, and the other way round: this is a guess, and looked at again.
+        Kind::Block => ((!held()).then_some(len), len),
+        Kind::Segment => (None, 0),
+    };
+    (run, cost.map(|cost| Piece { run, cost, blocks, free: false }))
+}
+
+/// What the mover has of a window. What is left when this is dropped becomes free.
+struct Taken<'h> {
+    heap: &'h Inner,
+    window: Run,
+    /// Runs that nobody else finds, first granule to length.
+    pieces: BTreeMap<u32, u32>,
+}
+
+/// What a sweep has found that is not the mover's yet.
+#[derive(Default)]
+struct Found {
+    blocks: Vec<Victim>,
+    slabs: Vec<u32>,
+    /// Places for the blocks, by the offsets of these.
+    places: HashMap<u32, u32>,
+}
+
+impl Taken<'_> {
+    /// Takes the whole window.
+    ///
+    /// # Errors
+    /// The first granule of a piece that stays.
+    fn empty(&mut self, mover: &Mover<'_>, pass: &mut Pass) -> Result<(), u32> {
+        let mut stays = self.window.start;
+        for _ in 0..SWEEPS_MAX {
+            let mut found = self.sweep()?;
+            if found.blocks.is_empty() && found.slabs.is_empty() {
+                return Ok(());
+            }
+            stays = found.blocks.first().map_or(stays, |block| block.offset - chunk::HEADER);
+            let blocks = core::mem::take(&mut found.blocks);
+            for batch in blocks.chunks(BATCH) {
+                for marked in mark_all(self.heap, mover, pass, batch) {
+                    let place = found.places.remove(&marked.victim.offset);
+                    let place = place.expect("there is one for each block");
+                    self.take_block(pass, &marked, place);
+                }
+            }
+            // Blocks that were gone, or that guards kept from being marked.
+            found.places.values().for_each(|place| self.heap.store.free(*place));
+            for page in found.slabs {
+                if pass.is_over() {
+                    return Err(page);
+                }
+                self.take_slab(mover, pass, page)?;
+            }
+            if pass.is_over() {
+                break;
+            }
+        }
+        Err(stays)
+    }
+
+    /// Takes what is free of the window out of the centre, and looks at the rest; reserves places for the blocks.
+    /// O(pieces, and chunks between the window and the free run before it), under the lock of the centre.
+    fn sweep(&mut self) -> Result<Found, u32> {
+        let memory = self.heap.store.memory();
+        let mut central = self.heap.store.central();
+        let mut found = Found::default();
+        let window = self.window;
+        let mut at = anchor(&central, window.start);
+        while at < window.end() {
+            if let Some(len) = self.pieces.get(&at) {
+                at += len;
+                continue;
+            }
+            if let Some(run) = central.space.run_at(memory, at) {
+                let start = run.start.max(window.start);
+                let end = run.end().min(window.end());
+                if start < end {
+                    central.set_aside(memory, run, Run { start, len: end - start });
+                    self.pieces.insert(start, end - start);
+                }
+                at = end.max(run.end().min(window.end()));
+                continue;
+            }
+            let (chunk, kind) =
+                chunk::at(memory, at).expect("chunks and free runs tile the centre");
+            at = chunk.end();
+            if at <= window.start {
+                continue;
+            }
+            match kind {
+                Kind::Slab => found.slabs.push(chunk.start),
+                Kind::Block => match victim(self.heap, chunk) {
+                    Some(victim) => found.blocks.push(victim),
+                    None => return Err(chunk.start),
+                },
+                Kind::Segment => return Err(chunk.start),
+            }
+        }
+        // Now, as nothing of the window is free any more.
+        for victim in &found.blocks {
+            let Some(place) = self.place(&mut central, victim) else {
+                for place in found.places.values() {
+                    central.release(memory, chunk::of_block(memory, *place));
+                }
+                return Err(victim.offset - chunk::HEADER);
+            };
+            found.places.insert(victim.offset, place);
+        }
+        Ok(found)
+    }
+
+    /// A place in the centre for a block; its offset.
+    fn place(&self, central: &mut Central, victim: &Victim) -> Option<u32> {
+        let memory = self.heap.store.memory();
+        let align = self.heap.tables.get(victim.owner)?.align(victim.shape);
+        let need = Need { len: victim.room + chunk::HEADER, align, skew: chunk::HEADER };
+        let taken = central.allocate(memory, need, End::Low)?;
+        Some(chunk::init_block(memory, taken, victim.owner))
+    }
+
+    /// Moves a block to its place, and keeps what it leaves.
+    fn take_block(&mut self, pass: &mut Pass, marked: &Marked, place: u32) {
+        let memory = self.heap.store.memory();
+        let Some(locked) = marked.lock(self.heap, pass) else {
+            self.heap.store.free(place);
+            return;
+        };
+        if !locked.fits(place) {
+            pass.report.cancelled += 1;
+            locked.publish(marked.victim.offset);
+            self.heap.store.free(place);
+            return;
+        }
+        locked.copy(self.heap, place);
+        locked.adopt_size(self.heap, place);
+        pass.note_move(locked.bytes);
+        locked.publish(place);
+        // The block's bytes are given up: whoever gets them next writes.
+        memory.track_write(marked.victim.offset);
+        let old = chunk::of_block(memory, marked.victim.offset);
+        self.pieces.insert(old.start, old.len);
+    }
+
+    /// Moves the blocks of the slab at `page` into other slabs of its class, or a new one, and keeps the page.
+    fn take_slab(&mut self, mover: &Mover<'_>, pass: &mut Pass, page: u32) -> Result<(), u32> {
+        let heap = self.heap;
+        let shared = &heap.store.shared;
+        let Label::Slab { stripe, class, slab: number } = shared.pages.label(page) else {
+            // It is gone by itself; the next sweep finds what is there.
+            return Ok(());
+        };
+        let (stripe, class) = (usize::from(stripe), usize::from(class));
+        let geometry = shared.classes.geometry(class);
+        let closed = with_slabs(heap, stripe, |slabs| {
+            let slab = slabs.slab(number);
+            if slab.page != page || usize::from(slab.class) != class {
+                return None;
+            }
+            let used = slab.used;
+            let held = slabs.blocks(&shared.memory, geometry, number);
+            if held.iter().any(|(offset, _)| block::is_held(heap.store.header(*offset))) {
+                return Some(Err(page));
+            }
+            // It stays when it is empty, so that nobody else gets the page.
+            slabs.close(number, Mode::Filling);
+            Some(Ok(Seen { stripe, number, class, page, used, free: geometry.cells - used }))
+        });
+        let Some(Some(seen)) = closed else { return Ok(()) };
+        let seen = seen?;
+        for batch in blocks(heap, &seen).chunks(BATCH) {
+            let outcome = move_all(heap, mover, pass, batch, |victim| {
+                let count = heap.store.stripes();
+                let open = (0..count).find_map(|turn| {
+                    with_slabs(heap, (stripe + turn) % count, |slabs| {
+                        slabs.allocate(&shared.memory, &shared.classes, class, victim.owner)
+                    })
+                    .flatten()
+                });
+                open.or_else(|| in_new_slab(heap, stripe, class, victim))
+            });
+            if outcome != Outcome::Done {
+                break;
+            }
+        }
+        let emptied = with_slabs(heap, stripe, |slabs| {
+            slabs.reopen(&shared.memory, &shared.pages, geometry, number)
+        });
+        let page = emptied.flatten().ok_or(page)?;
+        self.pieces.insert(page.start, page.len);
+        Ok(())
+    }
+
+    /// Makes free what was taken. Under the lock of the centre.
+    fn give_back(&mut self, central: &mut Central) {
+        let memory = self.heap.store.memory();
+        while let Some((start, len)) = self.pieces.pop_first() {
+            central.release(memory, Run { start, len });
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if !self.pieces.is_empty() {
+            let heap = self.heap;
+            self.give_back(&mut heap.store.central());
+        }
+    }
+}
+
+/// A cell for a block in a new slab of the stripe.
+fn in_new_slab(heap: &Inner, stripe: usize, class: usize, victim: Victim) -> Option<u32> {
+    let Shared { memory, pages, classes } = &heap.store.shared;
+    let need = Need { len: pages.page(), align: pages.page(), skew: 0 };
+    with_slabs(heap, stripe, |slabs| {
+        // Stripe before centre.
+        let page = heap.store.central().allocate(memory, need, End::High)?;
+        slabs.add_page(memory, pages, classes, class, page, Mode::Open);
+        slabs.allocate(memory, classes, class, victim.owner)
+    })
+    .flatten()
+}
+
+/// Where a walk can begin that is to reach `at`: where a free run that starts before it does. The lower end of the
+/// buffer where there is none.
+fn anchor(central: &Central, at: u32) -> u32 {
+    let (lo, _) = central.bounds();
+    central.space.previous_start(at).unwrap_or(lo)
+}

@@ -1,0 +1,190 @@
+//! Objects that the pool may remove when room is needed: caches of what can be made again.
+//!
+//! The queue of their handles is the table's. Why a pool removes objects of its own only: they may have a `Drop`, and the
+//! pool's callback is user code; both must run in a call on this pool, by a thread that may do so, with no lock held.
+
+use crate::error::InsertError;
+use crate::place::Vacant;
+use crate::pool::Pool;
+use allocator_core::{AllocError, AllocErrorKind, Handle, RoomReport};
+use core::fmt;
+use core::panic::AssertUnwindSafe;
+
+/// What [`Pool::on_purge`] was given.
+type Told = dyn Fn(Handle<[u8]>) + Send + Sync;
+
+/// Who is told of each purged object. Of no type, so that a pool may outlive what its objects borrow, as before.
+pub(crate) struct OnPurge(AssertUnwindSafe<Box<Told>>);
+
+impl fmt::Debug for OnPurge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnPurge")
+    }
+}
+
+impl<T> Pool<T> {
+    /// Puts in a value that the pool may remove again when room is needed: one that can be made anew, or read from where
+    /// it came from. Its handle is stale then, as after [`remove`](Self::remove). Costs what [`insert`](Self::insert) costs,
+    /// a lock of some instructions, and 8 bytes until the object is gone.
+    ///
+    /// *When*: where an `insert`, `insert_with`, `insert_many` or `extend` of this pool would be refused, after everything was reclaimed
+    /// and (where the heap was built for that) moved that could be, and in [`make_room`](Self::make_room). Other pools and raw
+    /// blocks of the heap never purge objects of this one: its objects are dropped by calls on itself only. *Which*:
+    /// the objects that were put in longest ago first; pinned ones are passed over and count as new from then on. *How
+    /// many*: as few as it takes, twice as many at each attempt. Nothing is purged by a thread that is inside a guard of the
+    /// heap, which would keep what is purged, and no more where guards or pins of others turn out to.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    ///
+    /// # Panics
+    /// As [`insert`](Self::insert).
+    ///
+    /// ```
+    /// # use typed_pool::{Heap, Pool};
+    /// let pages = Pool::new(&Heap::builder().capacity(64 << 10).build()?)?;
+    /// let first = pages.insert_purgeable([0_u8; 4000])?;
+    /// let kept = pages.insert([1; 4000])?;
+    /// for _ in 0..100 {
+    ///     pages.insert_purgeable([2; 4000])?; // never refused: older ones make room
+    /// }
+    /// assert!(pages.get(first).is_none() && pages.get(kept).is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn insert_purgeable(&self, value: T) -> Result<Handle<T>, InsertError<T>> {
+        let handle = self.insert(value)?;
+        self.allow_purge(handle);
+        Ok(handle)
+    }
+
+    /// Lets the pool remove an object that is in it already, as if it had been put in now; see
+    /// [`insert_purgeable`](Self::insert_purgeable). No effect on a stale handle. O(1).
+    ///
+    /// ```
+    /// # use typed_pool::Pool;
+    /// let pool = Pool::with_capacity(8)?;
+    /// let handle = pool.insert(7)?;
+    /// pool.allow_purge(handle);
+    /// assert_eq!(pool.purge(1), 1);
+    /// assert!(!pool.contains(handle));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn allow_purge(&self, handle: Handle<T>) {
+        self.objects.table().allow_purge(handle);
+    }
+
+    /// Calls `told` with the handle of each object that is purged from now on. The handle is stale by then; the object
+    /// may not be dropped yet. Runs on the thread whose call needs the room, without a lock, inside that call; it may use
+    /// the pool.
+    ///
+    /// ```
+    /// # use typed_pool::{Heap, Pool};
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// let mut tiles = Pool::new(&Heap::builder().capacity(64 << 10).build()?)?;
+    /// let purged = Arc::new(Mutex::new(Vec::new()));
+    /// tiles.on_purge({
+    ///     let purged = Arc::clone(&purged);
+    ///     move |handle| purged.lock().unwrap().push(handle)
+    /// });
+    /// let handles: Vec<_> =
+    ///     (0..100_u64).map(|i| tiles.insert_purgeable([i; 200])).collect::<Result<_, _>>()?;
+    /// let purged = purged.lock().unwrap();
+    /// assert!(!purged.is_empty() && handles.starts_with(&purged)); // the oldest
+    /// assert_eq!(tiles.len(), 100 - purged.len());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_purge(&mut self, told: impl Fn(Handle<T>) + Send + Sync + 'static) {
+        let told = move |handle: Handle<[u8]>| told(handle.cast());
+        self.on_purge = Some(OnPurge(AssertUnwindSafe(Box::new(told))));
+    }
+
+    /// Removes up to `count` of the objects that may be, oldest first; their number. They are dropped as removed ones are.
+    /// O(count), and a look at each handle that is stale or pinned.
+    ///
+    /// # Panics
+    /// As [`remove`](Self::remove), or when the callback does. The removals have happened.
+    ///
+    /// ```
+    /// # use typed_pool::Pool;
+    /// let pool = Pool::with_capacity(8)?;
+    /// let [a, b, c] = [1, 2, 3].map(|value| pool.insert_purgeable(value).unwrap());
+    /// let pin = pool.pin(a)?;
+    /// assert_eq!(pool.purge(1), 1); // `b`: the oldest that is not pinned
+    /// assert!(pool.contains(a) && !pool.contains(b) && pool.contains(c));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn purge(&self, count: usize) -> usize {
+        let told = |handle| {
+            if let Some(OnPurge(told)) = &self.on_purge {
+                told(handle);
+            }
+        };
+        (0..count).take_while(|_| self.objects.table().purge_one(told)).count()
+    }
+
+    /// Makes contiguous room for a block of `bytes` aligned to `align`, as [`Heap::make_room`](crate::Heap::make_room) does,
+    /// for whatever pool of the heap; where moving does not help, purges objects of this pool.
+    ///
+    /// # Panics
+    /// As [`purge`](Self::purge).
+    ///
+    /// ```
+    /// # use typed_pool::{Heap, Pool};
+    /// let heap = Heap::builder().capacity(64 << 10).build()?;
+    /// let cache = Pool::new(&heap)?;
+    /// while heap.stats().free_bytes > 2000 {
+    ///     cache.insert_purgeable([0_u8; 1000])?;
+    /// }
+    /// assert!(!heap.make_room(20_000, 1).fits);
+    /// let report = cache.make_room(20_000, 1);
+    /// assert!(report.fits && report.purged > 0 && !cache.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn make_room(&self, bytes: usize, align: usize) -> RoomReport {
+        self.flush();
+        let mut report = self.heap().make_room(bytes, align);
+        let (mut purged, mut count) = (0, 1);
+        while !report.fits && bytes <= self.heap().capacity() && align.is_power_of_two() {
+            let pending = self.heap().stats().pending_blocks;
+            let now = if self.heap().is_entered() { 0 } else { self.purge(count) };
+            if now == 0 {
+                break;
+            }
+            (purged, count) = (purged + now, count * 2);
+            self.flush();
+            report = self.heap().make_room(bytes, align);
+            if self.heap().stats().pending_blocks >= pending + now {
+                // Guards keep all of them.
+                break;
+            }
+        }
+        report.purged = purged;
+        report
+    }
+
+    /// A place for a new object, purging others where there is none.
+    #[cold]
+    pub(crate) fn vacant_after_purge(&self) -> Result<Vacant<'_, T>, AllocError> {
+        let (mut purged, mut count) = (0, 1);
+        let mut pending_max = usize::MAX;
+        loop {
+            let mut error = match self.objects.vacant() {
+                Ok(vacant) => return Ok(vacant),
+                Err(error) => error,
+            };
+            let helps =
+                matches!(error.kind, AllocErrorKind::OutOfMemory | AllocErrorKind::OutOfSlots);
+            // Where guards or pins keep all of what was purged, they would keep more of it too.
+            let is_in_vain = error.pending >= pending_max;
+            let may = helps && !is_in_vain && !self.heap().is_entered();
+            let now = if may { self.purge(count) } else { 0 };
+            if now == 0 {
+                error.purged = purged;
+                return Err(error);
+            }
+            pending_max = error.pending + now * size_of::<T>().max(1);
+            (purged, count) = (purged + now, count * 2);
+        }
+    }
+}
