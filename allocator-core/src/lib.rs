@@ -99,7 +99,7 @@ pub mod design {}
 
 pub use blocks::{BlockMut, BlockRef};
 pub use builder::{FenceMode, HeapBuilder};
-pub use compact::{Budget, DefragReport};
+pub use compact::{Budget, DefragReport, Forecast};
 pub use error::{
     AccessError, AllocError, AllocErrorKind, BuildError, ResizeError, StaleHandle, TakeError,
     VerifyError,

@@ -88,9 +88,9 @@ impl Space {
         self.free
     }
 
-    /// Length of the largest free run. Cost of the policy's `largest`.
-    pub(crate) fn largest(&self, memory: &Memory) -> u32 {
-        self.placement.largest(&Tags { memory, first: &self.first })
+    /// Length of the largest free run among `looks` that are nearly as long. Cost of the policy's `largest`.
+    pub(crate) fn largest(&self, memory: &Memory, looks: usize) -> u32 {
+        self.placement.largest(&Tags { memory, first: &self.first }, looks)
     }
 
     /// Takes a place for `need` out of a free run that the policy picks. Cost of the policy, plus O(1).

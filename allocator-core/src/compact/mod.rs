@@ -1,59 +1,103 @@
 //! Moving blocks together while threads read.
 //!
-//! * `budget.rs`: how much a defragmentation may do, and what it reports;
+//! * `budget.rs`, `pass.rs`, `report.rs`: how much a defragmentation may do, the call that does it, what it
+//!   reports; `rate.rs`, `forecast.rs`: what it costs, and what it would do;
+//! * `round.rs`: the stages of the work, kept from one call to the next, and the survey of the slabs;
 //! * `mover.rs`: the protocol, for a batch of blocks: mark, grace period, lock, copy, publish;
-//! * `slabs.rs`: empties sparse slabs into fuller ones, then moves slabs to the top of the buffer;
-//! * `slide.rs`: brings blocks with chunks of their own to the bottom of the buffer.
+//! * `slabs.rs`: empties slabs into others, then moves slabs to the top of the buffer;
+//! * `slide.rs`, `sink.rs`: bring blocks with chunks of their own to the bottom of the buffer;
+//! * `release.rs`: gives the pages of free memory back to the system.
 //!
 //! Slabs end up at the top, other blocks at the bottom, the free memory in one run between them.
 
 mod budget;
+mod forecast;
 mod mover;
+mod pass;
+mod rate;
+mod release;
+mod report;
+mod round;
+mod sink;
 mod slabs;
 mod slide;
 
-pub use budget::{Budget, DefragReport};
+pub use budget::Budget;
+pub use forecast::Forecast;
 pub(crate) use mover::MoverLock;
+pub use report::DefragReport;
 
 use crate::grace::Grace;
 use crate::heap::Inner;
-use crate::stats;
-use budget::Pass;
-
-/// Slabs and other blocks can be in each other's way, and readers cancel moves, so the steps are repeated, this
-/// often at most.
-const ROUNDS_MAX: usize = 16;
+use mover::Mover;
+use pass::Pass;
+use round::{Round, Stage};
 
 /// One defragmentation of a heap.
 pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
     let mut pass = Pass::new(heap, budget);
-    let Some(mover) = heap.mover.lock_until(pass.patience()) else {
+    let Some(mut mover) = heap.mover.lock_until(pass.patience()) else {
         return pass.finish(heap, false);
     };
     pass.report.own_guard = heap.readers.own_open().is_some();
-    reclaim(heap, &pass);
-    // After reclaiming, so that the two figures of the report differ by what was moved.
-    pass.report.fragmentation_before = stats::space(&heap.store).fragmentation();
-    heap.store.drain();
-    if pass.report.own_guard {
-        // A grace period would wait for ourselves.
-        return pass.finish(heap, false);
+    let unfinished = mover.unfinished();
+    unfinished.futile.begin_pass();
+    pass.rate = unfinished.rate;
+    // A pass without limits looks at everything itself.
+    let round = unfinished.round.take().filter(|_| !budget.is_unlimited());
+    let mut round = round.unwrap_or_else(Round::new);
+    if round.is_new() {
+        unfinished.committed_max = heap.store.central().committed();
+        reclaim(heap, &pass);
     }
-    slabs::resume_raise(heap, &mover, &mut pass);
-    let mut settled = false;
-    for _ in 0..ROUNDS_MAX {
-        let before = pass.attempts();
-        slabs::consolidate(heap, &mover, &mut pass);
-        slabs::raise(heap, &mover, &mut pass);
-        slide::slide(heap, &mover, &mut pass);
-        slide::sink(heap, &mover, &mut pass);
-        settled = pass.attempts() == before && !pass.is_over();
-        if settled || pass.is_over() {
-            break;
+    pass.committed_max = mover.unfinished().committed_max;
+    // After reclaiming, so that the two figures of the report differ by what was moved.
+    pass.report.fragmentation_before = pass.fragmentation(heap);
+    // Inside an own guard a grace period would wait for ourselves.
+    let settled = !pass.report.own_guard && work(heap, &mut mover, &mut pass, &mut round);
+    let unfinished = mover.unfinished();
+    if !pass.is_timed() {
+        while unfinished.pending.give_back(heap, &mut pass) {}
+    }
+    unfinished.rate = pass.rate;
+    unfinished.round = (!settled && !pass.report.own_guard).then_some(round);
+    pass.finish(heap, settled)
+}
+
+/// Goes on with the round, step by step, until nothing is left to do (true) or the pass is over.
+fn work(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, round: &mut Round) -> bool {
+    if !pass.is_over() {
+        slabs::resume_raise(heap, mover, pass);
+    }
+    while !pass.is_over() {
+        let attempts = pass.attempts();
+        let more = step(heap, mover, pass, round);
+        round.note_attempts(pass.attempts() - attempts);
+        if !pass.is_blocked() {
+            pass.note_step();
+        }
+        if !more && pass.may_go_on() && !round.next_stage() {
+            return true;
         }
     }
-    heap.store.drain();
-    pass.finish(heap, settled)
+    false
+}
+
+/// One step, of some dozens of microseconds where the clock runs; false when its stage is done.
+fn step(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, round: &mut Round) -> bool {
+    let pending = &mut mover.unfinished().pending;
+    if pending.is_long() && pending.give_back(heap, pass) {
+        return true;
+    }
+    match round.stage {
+        Stage::Drain => round::drain(heap, round),
+        Stage::Survey => round::survey(heap, round),
+        Stage::Consolidate => slabs::consolidate(heap, mover, pass, round),
+        Stage::Raise => slabs::raise(heap, mover, pass, round),
+        Stage::Slide => slide::slide(heap, mover, pass, round),
+        Stage::Sink => sink::sink(heap, mover, pass, round),
+        Stage::Release => release::release(heap, pass, round),
+    }
 }
 
 /// Reclaims retired blocks, which cannot be moved, waiting for their grace periods as far as the pass may.

@@ -16,6 +16,7 @@ mod retire;
 mod take;
 mod view;
 
+pub(crate) use many::fetch;
 pub(crate) use retire::Effort;
 pub use view::{Hold, Replacement, Reservation, Table, TableGuard, TableSpec};
 
