@@ -18,7 +18,7 @@ mod report;
 mod samples;
 mod watchdog;
 
-use crate::options::Options;
+use crate::options::{Options, Part};
 use crate::readers::Pace;
 use crate::report::{Report, Target};
 use anyhow::{Context, Result};
@@ -52,13 +52,18 @@ fn run(options: &Options) -> Result<bool> {
             .with_context(|| format!("cannot write the picture {}", path.display()))
     });
     let picture = picture.transpose()?;
-    let paces = [Pace::Full, Pace::Rate(options.rate)];
-    let readers = paces.map(|pace| readers::measure(options, pace).context("readers"));
-    let report = Report {
-        readers: readers.into_iter().collect::<Result<_>>()?,
-        moves: moving::measure(options.rounds()).context("moves")?,
-        budgets: budgets::measure(options.passes()).context("budgets")?,
-    };
+    let mut report = Report::default();
+    if options.wants(Part::Readers) {
+        for pace in [Pace::Full, Pace::Rate(options.rate)] {
+            report.readers.push(readers::measure(options, pace).context("readers")?);
+        }
+    }
+    if options.wants(Part::Moving) {
+        report.moves = moving::measure(options.rounds()).context("moves")?;
+    }
+    if options.wants(Part::Budgets) {
+        report.budgets = Some(budgets::measure(options.passes()).context("budgets")?);
+    }
     if let Some(mut file) = picture {
         let drawn = picture::draw(&report).context("cannot draw the picture")?;
         file.write_all(drawn.as_bytes()).context("cannot write the picture")?;

@@ -1,6 +1,6 @@
 //! The command line.
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use clap::builder::RangedU64ValueParser;
 use std::path::PathBuf;
 
@@ -23,6 +23,10 @@ pub(crate) struct Options {
     /// Draw the quantiles of the latencies, as SVG
     #[arg(long, value_name = "FILE")]
     pub(crate) picture: Option<PathBuf>,
+
+    /// Measure only these parts; may be given more than once
+    #[arg(long, value_name = "PART", value_enum)]
+    pub(crate) only: Vec<Part>,
 
     /// Measure less: some seconds instead of a minute
     #[arg(long)]
@@ -48,7 +52,20 @@ pub(crate) struct Options {
     pub(crate) strict: bool,
 }
 
+/// What can be measured by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Part {
+    Readers,
+    Moving,
+    Budgets,
+}
+
 impl Options {
+    /// Whether a part is to be measured.
+    pub(crate) fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
     /// Windows of each scene of readers.
     pub(crate) fn windows(&self) -> u32 {
         if self.quick { 6 } else { 40 }

@@ -24,17 +24,18 @@ pub(crate) fn draw(report: &Report) -> Result<String> {
             curves.map(|(scene, sifted)| (scene.name().to_owned(), points(&sifted.net))).collect();
         panels.push((format!("reads at {}: ns", pace(outcome.pace)), curves));
     }
-    let budgets = &report.budgets;
-    let curves = vec![
-        ("without waits for a core".to_owned(), points(&budgets.net)),
-        ("raw".to_owned(), points(&budgets.raw)),
-    ];
-    panels.push(("passes of 500 µs: ns beyond the budget".to_owned(), curves));
+    if let Some(budgets) = &report.budgets {
+        let curves = vec![
+            ("without waits for a core".to_owned(), points(&budgets.net)),
+            ("raw".to_owned(), points(&budgets.raw)),
+        ];
+        panels.push(("passes of 500 µs: ns beyond the budget".to_owned(), curves));
+    }
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         root.fill(&WHITE).map_err(|error| anyhow!("{error}"))?;
-        for ((title, curves), area) in panels.iter().zip(root.split_evenly((panels.len(), 1))) {
+        for ((title, curves), area) in panels.iter().zip(root.split_evenly((panels.len().max(1), 1))) {
             panel(title, curves, &area).with_context(|| title.clone())?;
         }
         root.present().map_err(|error| anyhow!("{error}"))?;

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// All figures.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) readers: Vec<readers::Outcome>,
     pub(crate) moves: Vec<Moves>,
-    pub(crate) budgets: budgets::Outcome,
+    pub(crate) budgets: Option<budgets::Outcome>,
 }
 
 /// A figure and its target.
@@ -85,10 +85,12 @@ impl Report {
             let useful = moves.median(|it| it.useful as f64 / it.moves as f64);
             add(format!("useful moves / moves, blocks of {} B", moves.bytes), useful, 0.9, true);
         }
-        let late = budgets::Outcome::late(&self.budgets.net);
-        add("passes of 500 µs that take 100 µs more, of 1,000".to_owned(), late, 1.0, false);
-        let useful = self.budgets.useful as f64 / self.budgets.moves.max(1) as f64;
-        add("useful moves / moves, passes under load".to_owned(), useful, 0.9, true);
+        if let Some(budgets) = &self.budgets {
+            let late = budgets::Outcome::late(&budgets.net);
+            add("passes of 500 µs that take 100 µs more, of 1,000".to_owned(), late, 1.0, false);
+            let useful = budgets.useful as f64 / budgets.moves.max(1) as f64;
+            add("useful moves / moves, passes under load".to_owned(), useful, 0.9, true);
+        }
         targets
     }
 
@@ -97,23 +99,12 @@ impl Report {
         for outcome in &self.readers {
             reader_table(outcome, &mut text);
         }
-        move_table(&self.moves, &mut text);
-        let budgets = &self.budgets;
-        let _ = writeln!(
-            text,
-            "\npasses of 500 µs under load: {} passes, {} moves; time beyond the budget",
-            budgets.passes, budgets.moves
-        );
-        let head = ["", "p50", "p99", "p99.9", "p99.99", "worst", "100 µs late, of 1,000"];
-        let row = |name: String, of: &Histogram<u64>| {
-            let mut row = vec![name];
-            row.extend(quantiles(of).map(time));
-            row.push(format!("{:.2}", budgets::Outcome::late(of)));
-            row
-        };
-        let net = format!("without {} frozen ones and waits for a core", budgets.left_out);
-        let rows = [row(net, &budgets.net), row("raw".to_owned(), &budgets.raw)];
-        text += &aligned(&head, &rows);
+        if !self.moves.is_empty() {
+            move_table(&self.moves, &mut text);
+        }
+        if let Some(budgets) = &self.budgets {
+            budget_table(budgets, &mut text);
+        }
         text += "\ntargets\n";
         for target in self.targets() {
             let verdict = if target.met() { "met   " } else { "MISSED" };
@@ -133,7 +124,7 @@ impl Report {
                 "bound": target.sign(), "limit": target.limit, "met": target.met(),
             })
         });
-        let values = readers.chain(moves).chain([budget_json(&self.budgets)]).chain(targets);
+        let values = readers.chain(moves).chain(self.budgets.as_ref().map(budget_json)).chain(targets);
         values.map(|value| format!("{value}\n")).collect()
     }
 }
@@ -186,6 +177,24 @@ fn move_table(moves: &[Moves], text: &mut String) {
         ]
     };
     *text += &aligned(&head, &moves.iter().map(row).collect::<Vec<_>>());
+}
+
+fn budget_table(budgets: &budgets::Outcome, text: &mut String) {
+    let _ = writeln!(
+        text,
+        "\npasses of 500 µs under load: {} passes, {} moves; time beyond the budget",
+        budgets.passes, budgets.moves
+    );
+    let head = ["", "p50", "p99", "p99.9", "p99.99", "worst", "100 µs late, of 1,000"];
+    let row = |name: String, of: &Histogram<u64>| {
+        let mut row = vec![name];
+        row.extend(quantiles(of).map(time));
+        row.push(format!("{:.2}", budgets::Outcome::late(of)));
+        row
+    };
+    let net = format!("without {} frozen ones and waits for a core", budgets.left_out);
+    let rows = [row(net, &budgets.net), row("raw".to_owned(), &budgets.raw)];
+    *text += &aligned(&head, &rows);
 }
 
 fn reader_json(outcome: &readers::Outcome) -> Vec<Value> {
