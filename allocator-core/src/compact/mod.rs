@@ -48,7 +48,11 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
     let mut round = round.unwrap_or_else(Round::new);
     if round.is_new() {
         unfinished.committed_max = heap.store.central().committed();
-        reclaim(heap, &pass);
+        if !pass.is_timed() {
+            // Waits for readers; with a clock it is done in steps, and without waiting.
+            reclaim(heap, &pass);
+            round.skip_gather();
+        }
     }
     pass.committed_max = mover.unfinished().committed_max;
     // After reclaiming, so that the two figures of the report differ by what was moved.
@@ -85,11 +89,12 @@ fn work(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, round: &mut Round)
 
 /// One step, of some dozens of microseconds where the clock runs; false when its stage is done.
 fn step(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, round: &mut Round) -> bool {
-    let pending = &mut mover.unfinished().pending;
-    if pending.is_long() && pending.give_back(heap, pass) {
+    let unfinished = mover.unfinished();
+    if unfinished.pending.is_long() && unfinished.pending.give_back(heap, pass) {
         return true;
     }
     match round.stage {
+        Stage::Gather => round::gather(heap, pass, unfinished, round),
         Stage::Drain => round::drain(heap, round),
         Stage::Survey => round::survey(heap, round),
         Stage::Consolidate => slabs::consolidate(heap, mover, pass, round),

@@ -2,20 +2,24 @@
 //!
 //! A round goes through its stages in small steps, between which a pass may end:
 //!
-//! 1. *drain*: stripes give up what they hold without need;
-//! 2. *survey*: how full is each slab, as far as it has free cells;
-//! 3. *consolidate*, *raise* (`slabs.rs`), *slide*, *sink* (`slide.rs`, `sink.rs`).
+//! 1. *gather*: what was retired and is seen by nobody, and what threads keep, goes back to the store;
+//! 2. *drain*: stripes give up what they hold without need;
+//! 3. *survey*: how full is each slab, as far as it has free cells;
+//! 4. *consolidate*, *raise* (`slabs.rs`), *slide*, *sink* (`slide.rs`, `sink.rs`). Slabs that could not be
+//!    emptied because threads kept some of their cells are tried again after another *gather*.
 //!
 //! Rounds follow each other until one has moved nothing; then the pages of free memory are given back
 //! (*release*), and the work is complete. Whatever a round remembers of the heap is a hint: the heap goes on
 //! changing, so each page is looked at again under its lock before anything is done with it.
 
+use super::pass::Pass;
 use super::rate::Rate;
 use super::release::Pending;
 use super::slabs::{self, Raise, Seen};
 use crate::heap::Inner;
 use crate::pages::Label;
 use crate::size_class::CLASSES;
+use crate::table::Effort;
 use std::collections::{HashMap, VecDeque};
 
 /// Slabs and other blocks can be in each other's way, and readers cancel moves, so rounds are repeated, this
@@ -35,8 +39,9 @@ const LEVELS: usize = 8;
 const BACK_OFF: u64 = 4;
 const BACK_OFF_MAX: u64 = 1024;
 
-/// Pages that are remembered as futile, at most.
+/// Pages that are remembered as futile, and as partly emptied, at most.
 const FUTILE_MAX: usize = 4096;
+const PARTLY_MAX: usize = 1024;
 
 /// What a pass leaves to the next one.
 #[derive(Debug, Default)]
@@ -49,6 +54,8 @@ pub(super) struct Unfinished {
     pub(super) pending: Pending,
     /// Pages that could not be emptied lately.
     pub(super) futile: Futile,
+    /// Moves out of pages that are not free yet.
+    pub(super) partly: Partly,
     /// What moves have cost.
     pub(super) rate: Rate,
     /// Bytes that were committed when the work began.
@@ -88,9 +95,32 @@ impl Futile {
     }
 }
 
+/// Moves out of pages that are not free yet: they were of use once the page is.
+#[derive(Debug, Default)]
+pub(super) struct Partly(HashMap<u32, u64>);
+
+impl Partly {
+    pub(super) fn add(&mut self, page: u32, moves: u64) {
+        if self.0.len() < PARTLY_MAX || self.0.contains_key(&page) {
+            *self.0.entry(page).or_insert(0) += moves;
+        }
+    }
+
+    pub(super) fn take(&mut self, page: u32) -> u64 {
+        self.0.remove(&page).unwrap_or(0)
+    }
+
+    /// The moves out of pages that came free since, by their last blocks' removal.
+    fn take_free(&mut self, heap: &Inner) -> u64 {
+        let is_free = |page: &u32| heap.store.shared.pages.label(*page) == Label::Central;
+        self.0.extract_if(|page, _| is_free(page)).map(|(_, moves)| moves).sum()
+    }
+}
+
 /// What the round does at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
+    Gather,
     Drain,
     Survey,
     Consolidate,
@@ -122,8 +152,9 @@ pub(super) struct Round {
     pub(super) targets: Vec<Seen>,
     /// The first granule of the lowest slab, once it was found.
     pub(super) lowest: Option<u32>,
-    /// A slab that was not empty yet when a pass ended, and the moves out of it.
-    pub(super) victim: Option<(u32, u64)>,
+    /// Slabs that could not be emptied, with their classes, and whether they were tried again.
+    pub(super) leftovers: Vec<(usize, u32)>,
+    again: bool,
 }
 
 /// The slabs of a class that have both blocks and free cells, by fullness.
@@ -174,7 +205,7 @@ impl Partial {
 impl Round {
     pub(super) fn new() -> Self {
         Self {
-            stage: Stage::Drain,
+            stage: Stage::Gather,
             at: 0,
             number: 0,
             attempts: 0,
@@ -184,27 +215,42 @@ impl Round {
             free_below: u32::MAX,
             targets: Vec::new(),
             lowest: None,
-            victim: None,
+            leftovers: Vec::new(),
+            again: false,
         }
     }
 
     /// Whether nothing has been done in it.
     pub(super) fn is_new(&self) -> bool {
-        self.stage == Stage::Drain && self.at == 0 && self.number == 0
+        self.stage == Stage::Gather && self.at == 0 && self.number == 0 && !self.again
+    }
+
+    /// Begins with the stage after the first: what that does was done in another way.
+    pub(super) fn skip_gather(&mut self) {
+        self.stage = Stage::Drain;
     }
 
     /// Goes on to the next stage; false after the last one.
     pub(super) fn next_stage(&mut self) -> bool {
         self.at = 0;
         self.stage = match self.stage {
+            Stage::Gather if self.again => {
+                self.try_again();
+                Stage::Consolidate
+            }
+            Stage::Gather => Stage::Drain,
             Stage::Drain => Stage::Survey,
             Stage::Survey => Stage::Consolidate,
+            Stage::Consolidate if !self.again && !self.leftovers.is_empty() => {
+                self.again = true;
+                Stage::Gather
+            }
             Stage::Consolidate => Stage::Raise,
             Stage::Raise => Stage::Slide,
             Stage::Slide => Stage::Sink,
             Stage::Sink if self.attempts > 0 && self.number < ROUNDS_MAX => {
                 *self = Self { number: self.number + 1, ..Self::new() };
-                Stage::Drain
+                Stage::Gather
             }
             Stage::Sink => Stage::Release,
             Stage::Release => return false,
@@ -218,12 +264,46 @@ impl Round {
         true
     }
 
+    /// Makes the slabs that could not be emptied the victims, and only them.
+    fn try_again(&mut self) {
+        for partial in &mut self.classes {
+            partial.needless = 0;
+        }
+        for (class, page) in core::mem::take(&mut self.leftovers) {
+            self.classes[class].put_back(page);
+            self.classes[class].needless += 1;
+        }
+    }
+
     pub(super) fn note_attempts(&mut self, attempts: u64) {
         self.attempts += attempts;
     }
 }
 
-/// One step of the first stage; false when it is done.
+/// One step of gathering: one table after the other, what was retired there, then what threads keep of it. Waits
+/// for nobody. False when it is done.
+pub(super) fn gather(heap: &Inner, pass: &mut Pass, unfinished: &mut Unfinished, round: &mut Round) -> bool {
+    if round.at == 0 {
+        pass.report.useful_moves += unfinished.partly.take_free(heap);
+    }
+    if !pass.is_timed() && !round.again {
+        // Done before the first round, in one go.
+        return false;
+    }
+    let tables = heap.tables.all();
+    let Some(table) = tables.get(round.at as usize / 2) else { return false };
+    if round.at.is_multiple_of(2) {
+        if table.is_plain() {
+            table.reclaim(heap, Effort::All);
+        }
+    } else {
+        table.empty_caches(heap);
+    }
+    round.at += 1;
+    true
+}
+
+/// One step of the second stage; false when it is done.
 pub(super) fn drain(heap: &Inner, round: &mut Round) -> bool {
     let stripe = round.at as usize;
     if stripe < heap.store.stripes() {

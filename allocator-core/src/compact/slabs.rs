@@ -84,6 +84,7 @@ pub(super) fn consolidate(
     if class >= CLASSES {
         return false;
     }
+    let pages = &heap.store.shared.pages;
     let bound = round.bound;
     let partial = &mut round.classes[class];
     let page = if partial.needless > 0 { partial.pop_victim(bound) } else { None };
@@ -96,33 +97,37 @@ pub(super) fn consolidate(
     let victim = see(heap, page).filter(|seen| seen.class == class && !leave);
     let victim = victim.filter(|victim| close(heap, victim, Mode::Emptying));
     let Some(victim) = victim else {
+        // Others have emptied it, or filled it again; or it is left alone for a while.
+        if pages.label(page) == Label::Central {
+            pass.report.useful_moves += mover.unfinished().partly.take(page);
+        }
         round.classes[class].needless -= 1;
         return true;
     };
-    let before = pass.report.moves;
+    let (before, pins) = (pass.report.moves, pass.report.blocked_by_pins);
     let start = Instant::now();
     let outcome = empty(heap, mover, pass, round, &victim);
     let gone = !is_ours(heap, &victim) || reopen(heap, &victim);
     let moves = pass.report.moves - before;
     pass.rate.note_cells(moves, start.elapsed());
-    let earlier = round.victim.take().filter(|(there, _)| *there == page);
-    let moves = moves + earlier.map_or(0, |(_, moves)| moves);
     let partial = &mut round.classes[class];
     let unfinished = mover.unfinished();
+    if gone {
+        partial.needless -= 1;
+        pass.report.useful_moves += moves + unfinished.partly.take(page);
+        unfinished.pending.add(page, heap.store.shared.pages.page());
+        unfinished.futile.forget(page);
+        return true;
+    }
+    unfinished.partly.add(page, moves);
     match outcome {
-        _ if gone => {
-            partial.needless -= 1;
-            pass.report.useful_moves += moves;
-            unfinished.pending.add(page, heap.store.shared.pages.page());
-            unfinished.futile.forget(page);
-        }
-        Outcome::Over => {
-            partial.put_back(page);
-            round.victim = Some((page, moves));
-        }
+        Outcome::Over => partial.put_back(page),
         Outcome::Done => {
             partial.needless -= 1;
-            unfinished.futile.note(page);
+            round.leftovers.push((class, page));
+            if pass.report.blocked_by_pins > pins {
+                unfinished.futile.note(page);
+            }
         }
         // Others have taken the room.
         Outcome::NoRoom => partial.needless = 0,
