@@ -12,6 +12,7 @@
 
 use crate::raw::ZeroedWords;
 use crate::raw::zeroed::PAGE_WORDS;
+use core::ops::Range;
 
 const WORD: usize = u64::BITS as usize;
 
@@ -133,29 +134,25 @@ impl Bitmap {
         count
     }
 
-    /// Gives the memory of pages without a set bit back to the system, of the words only: the summary is small.
-    /// One step per page that was written. The bytes that were given back.
-    pub(crate) fn release_clear(&mut self) -> usize {
+    /// Gives the memory of those of the `pages` that were written and have no set bit back to the system, of the words
+    /// only: the summary is small. One step a page. Whether there are no pages behind these.
+    pub(crate) fn release_clear(&mut self, pages: Range<usize>) -> bool {
         /// Words of the summary for a page of words.
         const SUMMARY: usize = PAGE_WORDS / WORD;
-        let mut released = 0;
-        for index in 0..self.written.len() {
-            let mut left = self.written[index];
-            while left != 0 {
-                let page = index * WORD + left.trailing_zeros() as usize;
-                left &= left - 1;
-                let end = ((page + 1) * SUMMARY).min(self.summary.len());
-                if self.summary[page * SUMMARY..end].iter().all(|word| *word == 0) {
-                    released += self.words.release(page..page + 1);
-                    self.written[index] &= !(1 << (page % WORD));
-                }
+        let all = self.words.len().div_ceil(PAGE_WORDS);
+        for page in pages.start..pages.end.min(all) {
+            let end = ((page + 1) * SUMMARY).min(self.summary.len());
+            let is_written = self.written[page / WORD] >> (page % WORD) & 1 != 0;
+            if is_written && self.summary[page * SUMMARY..end].iter().all(|word| *word == 0) {
+                self.words.release(page..page + 1);
+                self.written[page / WORD] &= !(1 << (page % WORD));
             }
         }
-        released
+        pages.end >= all
     }
 
     /// The words that `[from, to)` meets; none where that span is empty.
-    fn words_of(&self, from: usize, to: usize) -> std::ops::Range<usize> {
+    fn words_of(&self, from: usize, to: usize) -> Range<usize> {
         debug_assert!(to <= self.bits, "bit {to} of {}", self.bits);
         if from < to { from / WORD..to.div_ceil(WORD) } else { 0..0 }
     }
@@ -291,7 +288,7 @@ mod tests {
                 model[bit] = value;
                 prop_assert_eq!(map.get(bit), value);
             }
-            map.release_clear();
+            prop_assert!(map.release_clear(0..BITS));
             assert_summary(&map);
             for (from, to) in asks {
                 let set = |bit: &usize| model[*bit];

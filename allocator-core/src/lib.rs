@@ -102,7 +102,7 @@ pub mod design {}
 
 pub use blocks::{BlockMut, BlockRef};
 pub use builder::{FenceMode, HeapBuilder};
-pub use compact::{Budget, DefragReport, RoomReport};
+pub use compact::{Budget, DefragReport, Forecast, RoomReport};
 #[cfg(not(loom))]
 pub use defragmenter::{Defragmenter, DefragmenterBuilder, DefragmenterState, DefragmenterStats};
 pub use error::{

@@ -43,9 +43,9 @@ impl Segments {
         self.space.free()
     }
 
-    /// Length of the largest free run.
-    pub(crate) fn largest(&self, memory: &Memory) -> u32 {
-        self.space.largest(memory)
+    /// Length of the largest free run; see [`Space::largest`].
+    pub(crate) fn largest(&self, memory: &Memory, looks: usize) -> u32 {
+        self.space.largest(memory, looks)
     }
 
     /// Cuts a block; gives its offset. Cost of the policy.

@@ -89,9 +89,9 @@ impl Space {
         self.free
     }
 
-    /// Length of the largest free run. Cost of the policy's `largest`.
-    pub(crate) fn largest(&self, memory: &Memory) -> u32 {
-        self.placement.largest(&Tags { memory, first: &self.first })
+    /// Length of the largest free run among `looks` that are nearly as long. Cost of the policy's `largest`.
+    pub(crate) fn largest(&self, memory: &Memory, looks: usize) -> u32 {
+        self.placement.largest(&Tags { memory, first: &self.first }, looks)
     }
 
     /// Takes a place for `need` out of a free run that the policy picks. Cost of the policy, plus O(1).
@@ -151,9 +151,12 @@ impl Space {
         true
     }
 
-    /// Gives what the maps of the ends of free runs no longer need back to the system. O(pages of the maps).
-    pub(crate) fn release_maps(&mut self) -> usize {
-        self.first.release_clear() + self.last.release_clear()
+    /// Gives pages of the maps of the ends of free runs that are clear back to the system: `most` pages from number `from`
+    /// on are looked at. Gives where to go on, and whether that was the end. O(most).
+    pub(crate) fn release_maps(&mut self, from: u32, most: u32) -> (u32, bool) {
+        let pages = from as usize..from.saturating_add(most) as usize;
+        let done = [&mut self.first, &mut self.last].map(|map| map.release_clear(pages.clone()));
+        (from.saturating_add(most), done.iter().all(|done| *done))
     }
 
     /// The free run that ends just before `at`.

@@ -118,6 +118,15 @@ impl SpaceStats {
 
 /// Sums up the store, one lock at a time. O(stripes), and the cost of the policy's `largest`.
 pub(crate) fn space(store: &Store) -> SpaceStats {
+    space_of(store, usize::MAX)
+}
+
+/// The fragmentation; the largest free run is looked for among so many that are nearly of its length.
+pub(crate) fn fragmentation_of(store: &Store, looks: usize) -> f64 {
+    space_of(store, looks).fragmentation()
+}
+
+fn space_of(store: &Store, looks: usize) -> SpaceStats {
     let mut sum = SpaceStats::default();
     for number in 0..store.stripes() {
         let mut stripe = store.stripe(number);
@@ -139,7 +148,7 @@ pub(crate) fn space(store: &Store) -> SpaceStats {
                 let pages = segments.pages().count();
                 let free = segments.free() as usize * GRANULE;
                 let page = store.shared.pages.page() as usize * GRANULE;
-                sum.note_run(segments.largest(store.memory()));
+                sum.note_run(segments.largest(store.memory(), looks));
                 StripeStats { pages, live_bytes: pages * page - free, free_bytes: free }
             }
         };
@@ -151,7 +160,7 @@ pub(crate) fn space(store: &Store) -> SpaceStats {
     let central = store.central();
     sum.central_free = central.space.free();
     sum.free_bytes += sum.central_free as usize * GRANULE;
-    sum.note_run(central.space.largest(store.memory()));
+    sum.note_run(central.space.largest(store.memory(), looks));
     sum.committed = central.committed().saturating_sub(sum.trimmed as usize * GRANULE);
     sum
 }

@@ -257,12 +257,15 @@ impl Store {
     /// Gives the centre all that stripes hold without need: empty slabs, and the free parts of segments. Then
     /// contiguous free memory is contiguous for the centre too, whatever the stripes.
     pub(crate) fn drain(&self) {
-        for stripe in &self.stripes {
-            let mut stripe = stripe.lock();
-            let mut central = self.central.lock();
-            for run in stripe.drain(&self.shared) {
-                central.release(self.memory(), run);
-            }
+        (0..self.stripes()).for_each(|number| self.drain_stripe(number));
+    }
+
+    /// The same for one stripe.
+    pub(crate) fn drain_stripe(&self, number: usize) {
+        let mut stripe = self.stripes[number].lock();
+        let mut central = self.central.lock();
+        for run in stripe.drain(&self.shared) {
+            central.release(self.memory(), run);
         }
     }
 

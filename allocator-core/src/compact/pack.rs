@@ -3,63 +3,63 @@
 //! After `slabs.rs` one slab of each class is partly filled, which is a large share of a heap with many classes and little
 //! in them.
 
-use super::budget::Pass;
-use super::mover::{BATCH, Mover, Outcome, Victim, move_all};
+use super::mover::{Mover, Outcome, Victim, move_all};
+use super::pass::Pass;
+use super::round::Round;
+use super::slabs::with_slabs;
 use crate::heap::Inner;
 use crate::raw::GRANULE;
 use crate::raw::os::OS_PAGE;
 use crate::size_class::granules;
 use crate::slab::{Mode, Slabs};
-use crate::stripe::Stripe;
 
 /// Granules that packing a slab has to gain.
 const GAIN_MIN: u32 = (OS_PAGE / GRANULE) as u32;
 
 /// A slab with room; the page says, together with the number, whether it is still the same.
 #[derive(Clone, Copy, Debug)]
-struct Loose {
+pub(super) struct Loose {
     stripe: usize,
     number: u32,
     class: usize,
     page: u32,
 }
 
-/// Packs and trims every slab with room where that pays. O(slabs with room), and a move for at most half of the cells of
-/// each.
-pub(super) fn pack(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
+/// One step: looks for the slabs that are worth it, or packs and trims one of them. False when it is done.
+pub(super) fn pack(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, round: &mut Round) -> bool {
     let shared = &heap.store.shared;
     if !shared.memory.can_release() || shared.pages.page() < 4 * GAIN_MIN {
-        return;
+        return false;
     }
-    for stripe in 0..heap.store.stripes() {
-        for loose in loose(heap, stripe) {
-            if pass.is_over() {
-                return;
-            }
-            loose.pack(heap, mover, pass);
-        }
+    let stripes = heap.store.stripes();
+    let loose =
+        round.loose.get_or_insert_with(|| (0..stripes).flat_map(|n| find(heap, n)).collect());
+    let Some(slab) = loose.pop() else { return false };
+    if slab.pack(heap, mover, pass) == Outcome::Over {
+        // What is left of it is seen when it is its turn again.
+        loose.push(slab);
     }
+    true
 }
 
-fn loose(heap: &Inner, stripe: usize) -> Vec<Loose> {
-    let loose = |slabs: &mut Slabs| {
-        let found = slabs.loose(&heap.store.shared.classes, GAIN_MIN);
+/// The slabs of a stripe that are worth it. O(slabs with room).
+fn find(heap: &Inner, stripe: usize) -> Vec<Loose> {
+    let found = with_slabs(heap, stripe, |slabs| {
         let seen = |number| {
             let slab = slabs.slab(number);
             Loose { stripe, number, class: usize::from(slab.class), page: slab.page }
         };
-        found.into_iter().map(seen).collect()
-    };
-    match &mut *heap.store.stripe(stripe) {
-        Stripe::Slabs(slabs) => loose(slabs),
-        Stripe::Segments(_) => Vec::new(),
-    }
+        slabs.loose(&heap.store.shared.classes, GAIN_MIN).into_iter().map(seen).collect()
+    });
+    found.unwrap_or_default()
 }
 
 impl Loose {
-    fn pack(self, heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
+    /// Moves at most half of the cells.
+    fn pack(self, heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) -> Outcome {
         let shared = &heap.store.shared;
         let geometry = shared.classes.geometry(self.class);
+        let (freed_before, moves_before) = (pass.report.freed_bytes, pass.report.moves);
         let victims = self.with(heap, |slabs| {
             slabs.close(self.number, Mode::Filling);
             pass.report.freed_bytes += slabs.trim(&shared.memory, geometry, self.number);
@@ -69,30 +69,22 @@ impl Loose {
             blocks.retain(|(offset, _)| *offset >= end);
             blocks
         });
+        let Some(victims) = victims else { return Outcome::Done };
         let room = granules(self.class);
         let victim = |(offset, owner)| Victim { offset, owner, room, shape: None };
-        let victims: Vec<_> = victims.unwrap_or_default().into_iter().map(victim).collect();
-        for batch in victims.chunks(BATCH) {
-            // At once: a cell that is freed meanwhile would be the next one to be taken.
-            let places = self.with(heap, |slabs| {
-                let place = |victim: &Victim| {
-                    let Victim { offset, owner, .. } = *victim;
-                    slabs.take_cell_below(&shared.memory, geometry, self.number, offset, owner)
-                };
-                batch.iter().map_while(place).collect::<Vec<u32>>()
+        let victims: Vec<_> = victims.into_iter().map(victim).collect();
+        let mut outcome = Outcome::Done;
+        for batch in victims.chunks(pass.batch()) {
+            outcome = move_all(heap, mover, pass, batch, |batch, places| {
+                // At once: a cell that is freed meanwhile would be the next one to be taken.
+                self.with(heap, |slabs| {
+                    let place = |number| {
+                        let Victim { offset, owner, .. } = batch.victim(number);
+                        slabs.take_cell_below(&shared.memory, geometry, self.number, offset, owner)
+                    };
+                    places.extend((0..batch.len()).map_while(place));
+                });
             });
-            let mut places = batch.iter().zip(places.unwrap_or_default());
-            let free = |(_, place): (&Victim, u32)| heap.store.free(place);
-            let outcome = move_all(heap, mover, pass, batch, |victim| {
-                let its_own = |(planned, _): &(&Victim, u32)| planned.offset == victim.offset;
-                loop {
-                    match places.next()? {
-                        found if its_own(&found) => return Some(found.1),
-                        left_out => free(left_out),
-                    }
-                }
-            });
-            places.for_each(free);
             if outcome != Outcome::Done {
                 break;
             }
@@ -105,17 +97,19 @@ impl Loose {
                 heap.store.central().release(&shared.memory, page);
             }
         });
+        if pass.report.freed_bytes > freed_before {
+            pass.report.useful_moves += pass.report.moves - moves_before;
+        }
+        outcome
     }
 
     /// Runs `f` on the stripe's slabs, locked, while the slab is there.
     fn with<R>(&self, heap: &Inner, f: impl FnOnce(&mut Slabs) -> R) -> Option<R> {
-        match &mut *heap.store.stripe(self.stripe) {
-            Stripe::Slabs(slabs) => {
-                let slab = slabs.slab(self.number);
-                let same = slab.page == self.page && usize::from(slab.class) == self.class;
-                same.then(|| f(slabs))
-            }
-            Stripe::Segments(_) => None,
-        }
+        let same = |slabs: &mut Slabs| {
+            let slab = slabs.slab(self.number);
+            let same = slab.page == self.page && usize::from(slab.class) == self.class;
+            same.then(|| f(slabs))
+        };
+        with_slabs(heap, self.stripe, same).flatten()
     }
 }

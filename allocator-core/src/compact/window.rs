@@ -9,9 +9,9 @@
 //! A window is tried only where twice the room that its blocks need is free outside; the places are reserved before
 //! the first block is moved.
 
-use super::budget::Pass;
-use super::mover::{BATCH, Marked, Mover, Outcome, Victim, mark_all, move_all};
-use super::slabs::{Seen, blocks, survey, with_slabs};
+use super::mover::{Batch, Mover, Outcome, Victim, mark_all, move_all};
+use super::pass::Pass;
+use super::slabs::{Seen, blocks, with_slabs};
 use super::slide::victim;
 use crate::block;
 use crate::central::Central;
@@ -19,7 +19,8 @@ use crate::chunk::{self, Kind};
 use crate::heap::Inner;
 use crate::pages::Label;
 use crate::placement::{Need, Run};
-use crate::slab::Mode;
+use crate::size_class::CLASSES;
+use crate::slab::{Mode, Slab, Slabs};
 use crate::space::End;
 use crate::stripe::Shared;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -81,17 +82,20 @@ struct SlabCost {
 
 /// The slabs of the heap by the first granule of their page. O(slabs).
 fn slabs_by_page(heap: &Inner) -> HashMap<u32, SlabCost> {
+    let classes = &heap.store.shared.classes;
+    let free_of =
+        |slab: &Slab| u64::from(classes.geometry(usize::from(slab.class)).cells - slab.used);
     let mut seen = Vec::new();
-    let mut free = HashMap::new();
-    survey(heap, |slab: Seen| {
-        *free.entry(slab.class).or_insert(0) += u64::from(slab.free);
-        seen.push(slab);
-    });
-    let cost = |slab: &Seen| {
-        let cell = u64::from(heap.store.shared.classes.geometry(slab.class).cell);
-        let elsewhere = free[&slab.class] - u64::from(slab.free);
-        let fits = elsewhere >= u64::from(slab.used);
-        (slab.page, SlabCost { used: u64::from(slab.used) * cell, fits })
+    let mut free = [0; CLASSES];
+    for stripe in 0..heap.store.stripes() {
+        with_slabs(heap, stripe, |slabs| seen.extend(slabs.iter().map(|(_, slab)| slab.clone())));
+    }
+    seen.iter().for_each(|slab| free[usize::from(slab.class)] += free_of(slab));
+    let cost = |slab: &Slab| {
+        let class = usize::from(slab.class);
+        let used = u64::from(slab.used);
+        let fits = free[class] - free_of(slab) >= used;
+        (slab.page, SlabCost { used: used * u64::from(classes.geometry(class).cell), fits })
     };
     seen.iter().map(cost).collect()
 }
@@ -120,7 +124,7 @@ fn cheapest(
     let page = heap.store.shared.pages.page();
     let (mut at, hi) = central.bounds();
     // A slab that fits into no others of its class needs a page of its own.
-    let has_page = central.space.largest(memory) >= 2 * page;
+    let has_page = central.space.largest(memory, usize::MAX) >= 2 * page;
     let slab_cost = |start: u32| match slabs.get(&start) {
         Some(slab) => (slab.fits || has_page).then_some(slab.used),
         // It was made just now.
@@ -215,11 +219,12 @@ impl Taken<'_> {
             }
             stays = found.blocks.first().map_or(stays, |block| block.offset - chunk::HEADER);
             let blocks = core::mem::take(&mut found.blocks);
-            for batch in blocks.chunks(BATCH) {
-                for marked in mark_all(self.heap, mover, pass, batch) {
-                    let place = found.places.remove(&marked.victim.offset);
+            for victims in blocks.chunks(pass.batch()) {
+                let batch = mark_all(self.heap, mover, pass, victims);
+                for number in 0..batch.len() {
+                    let place = found.places.remove(&batch.victim(number).offset);
                     let place = place.expect("there is one for each block");
-                    self.take_block(pass, &marked, place);
+                    self.take_block(pass, &batch, number, place);
                 }
             }
             // Blocks that were gone, or that guards kept from being marked.
@@ -298,25 +303,26 @@ impl Taken<'_> {
     }
 
     /// Moves a block to its place, and keeps what it leaves.
-    fn take_block(&mut self, pass: &mut Pass, marked: &Marked, place: u32) {
+    fn take_block(&mut self, pass: &mut Pass, batch: &Batch, number: usize, place: u32) {
         let memory = self.heap.store.memory();
-        let Some(locked) = marked.lock(self.heap, pass) else {
+        let Some(locked) = batch.lock(self.heap, pass, number) else {
             self.heap.store.free(place);
             return;
         };
         if !locked.fits(place) {
-            pass.report.cancelled += 1;
-            locked.publish(marked.victim.offset);
+            locked.put_back(pass);
             self.heap.store.free(place);
             return;
         }
         locked.copy(self.heap, place);
         locked.adopt_size(self.heap, place);
         pass.note_move(locked.bytes);
+        pass.report.useful_moves += 1;
         locked.publish(place);
+        let offset = batch.victim(number).offset;
         // The block's bytes are given up: whoever gets them next writes.
-        memory.track_write(marked.victim.offset);
-        let old = chunk::of_block(memory, marked.victim.offset);
+        memory.track_write(offset);
+        let old = chunk::of_block(memory, offset);
         self.pieces.insert(old.start, old.len);
     }
 
@@ -342,20 +348,15 @@ impl Taken<'_> {
             }
             // It stays when it is empty, so that nobody else gets the page.
             slabs.close(number, Mode::Filling);
-            Some(Ok(Seen { stripe, number, class, page, used, free: geometry.cells - used }))
+            Some(Ok(Seen { stripe, number, class, page, used }))
         });
         let Some(Some(seen)) = closed else { return Ok(()) };
         let seen = seen?;
-        for batch in blocks(heap, &seen).chunks(BATCH) {
-            let outcome = move_all(heap, mover, pass, batch, |victim| {
-                let count = heap.store.stripes();
-                let open = (0..count).find_map(|turn| {
-                    with_slabs(heap, (stripe + turn) % count, |slabs| {
-                        slabs.allocate(&shared.memory, &shared.classes, class, victim.owner)
-                    })
-                    .flatten()
-                });
-                open.or_else(|| in_new_slab(heap, stripe, class, victim))
+        let before = pass.report.moves;
+        for victims in blocks(heap, &seen).chunks(pass.batch()) {
+            let outcome = move_all(heap, mover, pass, victims, |batch, places| {
+                let victims = (0..batch.len()).map(|number| batch.victim(number));
+                places.extend(victims.map_while(|victim| a_cell(heap, stripe, class, victim)));
             });
             if outcome != Outcome::Done {
                 break;
@@ -365,6 +366,7 @@ impl Taken<'_> {
             slabs.reopen(&shared.memory, &shared.pages, geometry, number)
         });
         let page = emptied.flatten().ok_or(page)?;
+        pass.report.useful_moves += pass.report.moves - before;
         self.pieces.insert(page.start, page.len);
         Ok(())
     }
@@ -385,6 +387,17 @@ impl Drop for Taken<'_> {
             self.give_back(&mut heap.store.central());
         }
     }
+}
+
+/// A cell for a block in an open slab of its class, of this stripe first, or in a new one.
+fn a_cell(heap: &Inner, stripe: usize, class: usize, victim: Victim) -> Option<u32> {
+    let Shared { memory, classes, .. } = &heap.store.shared;
+    let count = heap.store.stripes();
+    let open = (0..count).find_map(|turn| {
+        let allocate = |slabs: &mut Slabs| slabs.allocate(memory, classes, class, victim.owner);
+        with_slabs(heap, (stripe + turn) % count, allocate).flatten()
+    });
+    open.or_else(|| in_new_slab(heap, stripe, class, victim))
 }
 
 /// A cell for a block in a new slab of the stripe.

@@ -16,6 +16,9 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
+/// Pages of the operating system in a huge one.
+const HUGE: usize = (2 << 20) / OS_PAGE;
+
 /// A buffer that the caller brings along instead of mapped memory.
 ///
 /// Made from a `Box<[u8]>`, a `Vec<u8>` or a `&'static mut [u8]`, initialised or not.
@@ -95,6 +98,8 @@ pub(crate) struct Memory {
     lo: u32,
     hi: u32,
     owner: Owner,
+    /// The system was asked to back it with huge pages.
+    huge_pages: bool,
     #[cfg(loom)]
     shadow: shadow::Shadow,
 }
@@ -112,7 +117,9 @@ impl Memory {
         if huge_pages {
             prefer_huge_pages(&mapping);
         }
-        Some(Self::new(mapping.ptr().as_ptr(), 1, hi, Owner::Mapped(mapping)))
+        let mut memory = Self::new(mapping.ptr().as_ptr(), 1, hi, Owner::Mapped(mapping));
+        memory.huge_pages = huge_pages;
+        Some(memory)
     }
 
     /// Uses a caller's buffer; `None` when it holds no whole granule or more than offsets can name.
@@ -143,6 +150,7 @@ impl Memory {
             lo,
             hi,
             owner,
+            huge_pages: false,
             #[cfg(loom)]
             shadow: shadow::Shadow::default(),
         }
@@ -318,6 +326,26 @@ impl Memory {
     /// Whether whole pages can be given back to the operating system.
     pub(crate) fn can_release(&self) -> bool {
         can_release() && matches!(self.owner, Owner::Mapped(_))
+    }
+
+    /// Which of the pages `from..to` of the operating system are worth giving back: all, but where the system
+    /// was asked for huge pages, a huge page that would lose less than a half of itself stays whole at either
+    /// end.
+    pub(crate) fn worth_releasing(&self, from: usize, to: usize) -> (usize, usize) {
+        if !self.huge_pages || from >= to {
+            return (from, to);
+        }
+        let first = self.base.addr() / OS_PAGE;
+        let (start, end) = (first + from, first + to);
+        let (next, last) = (start.next_multiple_of(HUGE), end / HUGE * HUGE);
+        let start = if next - start < HUGE / 2 { next } else { start };
+        let end = if end - last < HUGE / 2 { last } else { end };
+        if start >= end { (to, to) } else { (start - first, end - first) }
+    }
+
+    /// Begins to load the first line of a block into the cache.
+    pub(crate) fn prefetch(&self, offset: u32) {
+        crate::table::fetch(self.base.wrapping_add(offset as usize * GRANULE));
     }
 
     /// Gives whole pages of the operating system back. False when the system refuses.

@@ -326,7 +326,8 @@ impl Slabs {
         self.unlist(number);
     }
 
-    /// Opens a slab that a mover had to itself; gives its page where it is empty by now.
+    /// Opens a slab that a mover had to itself; gives its page where it is empty by now. What is not empty is the
+    /// last of its class to be filled: the next mover may find it as it is.
     pub(crate) fn reopen(
         &mut self,
         memory: &Memory,
@@ -341,8 +342,19 @@ impl Slabs {
         }
         if slab.used < geometry.cells && slab.listed == NONE {
             self.list(number);
+            self.put_last(number);
         }
         None
+    }
+
+    /// Makes a listed slab the last of its class to be filled.
+    fn put_last(&mut self, number: u32) {
+        let slab = &self.slabs[number as usize];
+        let (spot, partial) = (slab.listed, &mut self.partial[usize::from(slab.class)]);
+        partial.swap(0, spot as usize);
+        let other = partial[spot as usize];
+        self.slabs[other as usize].listed = spot;
+        self.slabs[number as usize].listed = 0;
     }
 
     /// Whether a slab has a free cell.

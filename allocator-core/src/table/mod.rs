@@ -20,6 +20,7 @@ mod take;
 mod vacant;
 mod view;
 
+pub(crate) use many::fetch;
 pub(crate) use retire::Effort;
 pub use view::{Hold, Replacement, Reservation, Table, TableGuard, TableSpec};
 
