@@ -8,24 +8,46 @@
 //! * *a grace period* (`grace.rs`): the **heavy barrier**, then one Acquire load of every record; it is over
 //!   when each record that showed a section shows another one, or none.
 //!
-//! Light and heavy pair up in one of two ways, chosen when the heap is built. *Plain*: both are
-//! `fence(SeqCst)`. *Asymmetric*: the light one is a compiler fence, the heavy one `membarrier`, which runs
-//! a full barrier on every running thread, so it acts as if each light barrier had been a full one.
+//! Light and heavy pair up in one of two ways. *Fenced*: both are `fence(SeqCst)`. *Light*: the light one is a
+//! compiler fence, the heavy one `membarrier`, which runs a full barrier on every running thread, so it acts
+//! as if each light barrier had been a full one. In a plain heap all records are fenced, for ever. In an asymmetric
+//! one a record is light while its thread reads often, and fenced while it does not ([`Mode`]): where all
+//! others are fenced, a heavy barrier is a fence and disturbs nobody.
 //!
 //! **Theorem.** Let W be a write before a heavy barrier H and R a read after a light barrier L in a
 //! section. If L comes before H, the grace period that H starts sees the section, and waits for it. If
 //! H comes before L, R sees W. A mover that marks before H, and a remover that unlinks before H, hence know
 //! of every reader that did not see their write.
 //!
-//! Where no other thread has a record there is no H to pay for: whoever takes a record later does it by a
-//! read-modify-write behind one of ours, and so sees W ([`Roster::is_alone`]).
+//! Where H was a system call that is what it is for. Where it was the fence alone, no other record that H's
+//! thread found was light when it looked, after that fence:
+//!
+//! * *The section is fenced.* Two fences: they have an order, and the later one's thread sees what came before the
+//!   earlier. A record that was not found yet was pushed before its first section, which is fenced, and so are
+//!   the sections in which it is new.
+//! * *The section is light, and the record was found fenced before that,* or not found. The record became light by a
+//!   store with a fence behind it. Had that fence come before H, H's thread would have seen the record light, or
+//!   fenced again. So H came before that fence, which comes before R.
+//! * *The section is light, and the record was found fenced after that.* Whoever made it fenced stored
+//!   *settling*, passed a system call H', and stored *fenced* (Release), which H's thread read (Acquire). Had H' come
+//!   before L, the section would have found the record settling, and not be light. So L came before H', and
+//!   whoever reads what was stored after H' sees the section.
 
 use crate::raw::os::membarrier;
-use crate::sync::atomic::{AtomicBool, Ordering, OwnedU64, fence, light_barrier, load_own};
-use crate::sync::{Arc, local};
+use crate::sync::atomic::{
+    AtomicBool, AtomicU32, Ordering, OwnedU64, fence, light_barrier, load_own,
+};
+use crate::sync::{Arc, Mutex, local};
 use crate::threads::{self, AllMine, Latest, Mine, Node, PerThread, Roster, Tenure};
 use core::cell::Cell;
 use core::marker::PhantomData;
+
+/// Sections that a record begins with a full fence before it becomes light: together they cost about what a
+/// system call costs the thread that it interrupts.
+const FENCED_MAX: u32 = if cfg!(loom) { 1 } else { 1024 };
+
+/// A light record that began fewer sections between two system calls becomes fenced.
+const LIGHT_MIN: u32 = if cfg!(loom) { u32::MAX } else { 1024 };
 
 /// What one thread tells the reclaiming side of one heap.
 #[derive(Debug)]
@@ -33,10 +55,31 @@ pub(crate) struct Record {
     /// `section:32 | nesting:32`: the number of the thread's present or next section, and how many guards it has
     /// open. Only the owning thread stores.
     state: OwnedU64,
-    /// The record serves one guard of a thread whose thread-locals are gone; only the owner touches it.
-    temporary: Cell<bool>,
-    /// Whether entering issues a full fence.
+    /// A [`Mode`].
+    mode: AtomicU32,
+    /// Sections to begin with a full fence before the record becomes light; only the owner touches it.
+    fenced_left: Cell<u32>,
+    /// The number of the section at the last system call; used under the lock of [`Readers::settling`].
+    section_then: AtomicU32,
+    /// The heap is plain: the record is fenced for ever.
     plain: bool,
+}
+
+/// What the light barrier of a record is. In each mode one thread may go on to the next:
+///
+/// ```text
+///         the owner             whoever has the lock       the same, after a system call
+/// FENCED ------------> LIGHT -----------------> SETTLING -----------------> FENCED
+/// ```
+struct Mode;
+
+impl Mode {
+    /// A full fence; so it is for the owner while the record settles.
+    const FENCED: u32 = 0;
+    /// A compiler fence.
+    const LIGHT: u32 = 1;
+    /// The owner issues full fences as soon as it sees this; others may not rely on it yet.
+    const SETTLING: u32 = 2;
 }
 
 /// One section more in [`Record::state`].
@@ -48,12 +91,14 @@ pub(crate) struct Readers {
     id: u64,
     asymmetric: bool,
     records: Roster<Record>,
+    /// Held by who makes light records fenced.
+    settling: Mutex<()>,
     /// The heap is gone; threads may forget their records.
     closed: AtomicBool,
 }
 
-// SAFETY: the records are shared by design: `state` is an atomic, `plain` never changes after publication, `temporary`
-// is touched by the owning thread only (the node's `owned` is the lock).
+// SAFETY: the records are shared by design: all is atomics but `plain`, which never changes after publication, and
+// `fenced_left`, which is touched by the owning thread only (the node's `owned` is the lock).
 unsafe impl Send for Readers {}
 // SAFETY: as above.
 unsafe impl Sync for Readers {}
@@ -75,7 +120,13 @@ impl PerThread for Readers {
     }
 
     fn make(&self) -> Record {
-        Record { state: OwnedU64::new(0), temporary: Cell::new(false), plain: !self.asymmetric }
+        Record {
+            state: OwnedU64::new(0),
+            mode: AtomicU32::new(Mode::FENCED),
+            fenced_left: Cell::new(FENCED_MAX),
+            section_then: AtomicU32::new(0),
+            plain: !self.asymmetric,
+        }
     }
 
     fn is_closed(&self) -> bool {
@@ -87,6 +138,10 @@ impl PerThread for Readers {
     /// never reused, so that section at worst delays reclamation for ever.
     fn can_leave(record: &Record) -> bool {
         record.nesting() == 0
+    }
+
+    fn is_free(record: &Record) -> bool {
+        record.section().is_none()
     }
 
     fn mine(all: &AllMine) -> &Mine<Self> {
@@ -107,27 +162,77 @@ impl Record {
         self.state.store(state, Ordering::Release);
         // The light barrier: what is read in the section comes after the announcement. Partner: the heavy
         // barrier in `Readers::heavy_barrier`. Without it a mover could miss a reader that missed its mark.
-        if self.plain {
+        light_barrier(self.plain);
+        // Relaxed: ordered by the light barrier; a record that seems to be light was not settling before it.
+        if self.mode.load(Ordering::Relaxed) != Mode::LIGHT {
+            // SeqCst: the light barrier of a fenced record.
             fence(Ordering::SeqCst);
-        } else {
-            light_barrier();
+            if !self.plain {
+                self.count_fenced();
+            }
         }
         if (state as i32) < 0 {
             too_many_guards();
         }
     }
 
-    /// Ends a section; true where the record is to be left to others now.
+    /// Another section began with a full fence; after many the record becomes light.
+    #[cold]
+    fn count_fenced(&self) {
+        // Relaxed: out of this mode only we go.
+        if self.mode.load(Ordering::Relaxed) != Mode::FENCED {
+            return;
+        }
+        let left = self.fenced_left.get() - 1;
+        if left > 0 {
+            return self.fenced_left.set(left);
+        }
+        self.fenced_left.set(FENCED_MAX);
+        // Relaxed: ordered by the fence.
+        self.mode.store(Mode::LIGHT, Ordering::Relaxed);
+        // SeqCst: who finds the record fenced after its own fence comes before this one, so that we see what it
+        // wrote. Partner: the fence in `order_readers`. Without it a light section could be missed.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Ends a section.
     #[inline(always)]
-    fn leave(&self) -> bool {
+    fn leave(&self) {
         let state = load_own(&self.state) - 1;
-        let is_last = state as u32 == 0;
         // The number may start anew: whoever waits for an old section of the same number asks once more.
-        let next = if is_last { state.wrapping_add(SECTION) } else { state };
+        let next = if state as u32 == 0 { state.wrapping_add(SECTION) } else { state };
         // Release: the reads of the section come before. Partner: the Acquire in `section`. Weaker, a mover could
         // copy while the last read of the section is still under way.
         self.state.store(next, Ordering::Release);
-        is_last && self.temporary.get()
+    }
+
+    /// Whether the owner's light barriers are full fences, and others may rely on it.
+    fn is_fenced(&self) -> bool {
+        // Acquire: pairs with the Release in `settle`: who finds the record fenced sees what its owner stored while it
+        // was light. Weaker, a section could be missed.
+        self.mode.load(Ordering::Acquire) == Mode::FENCED
+    }
+
+    /// Lets a record settle that began few sections since it was asked last; under the lock.
+    fn unsettle(&self) {
+        // Relaxed: a number to compare with, and a mode out of which only we go.
+        let section = (self.state.load(Ordering::Relaxed) / SECTION) as u32;
+        let before = self.section_then.load(Ordering::Relaxed);
+        self.section_then.store(section, Ordering::Relaxed);
+        let is_seldom = section.wrapping_sub(before) < LIGHT_MIN;
+        if is_seldom && self.mode.load(Ordering::Relaxed) == Mode::LIGHT {
+            // Relaxed: ordered by the system call.
+            self.mode.store(Mode::SETTLING, Ordering::Relaxed);
+        }
+    }
+
+    /// After the system call; under the lock.
+    fn settle(&self) {
+        // Relaxed: who has the lock stored it.
+        if self.mode.load(Ordering::Relaxed) == Mode::SETTLING {
+            // Release: who reads it sees what the owner stored before the system call. Partner: `is_fenced`.
+            self.mode.store(Mode::FENCED, Ordering::Release);
+        }
     }
 
     /// Open guards of the thread, which is the caller's.
@@ -157,7 +262,13 @@ impl Readers {
         static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         // Relaxed: only uniqueness matters.
         let id = NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Self { id, asymmetric, records: Roster::new(), closed: AtomicBool::new(false) }
+        Self {
+            id,
+            asymmetric,
+            records: Roster::new(),
+            settling: Mutex::new(()),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// The heap is gone, so nobody enters a section of it again.
@@ -185,21 +296,30 @@ impl Readers {
         self.id
     }
 
-    /// The heavy barrier where another thread may be inside a section, or may have been when it last looked:
-    /// afterwards the theorem holds for what this thread wrote before. Gives whether there was no other.
+    /// The heavy barrier, as cheap as it can be: afterwards the theorem holds for what this thread wrote before.
+    /// Gives whether it was a fence and disturbed nobody. O(records).
     pub(crate) fn order_readers(&self) -> bool {
-        // The barrier of a plain heap costs less than the question.
-        let alone = self.asymmetric && self.is_alone();
-        if !alone {
-            self.heavy_barrier();
+        // SeqCst: the heavy half of the fenced records. Partners: the fences of `Record::enter` and `count_fenced`.
+        fence(Ordering::SeqCst);
+        let is_fence = !self.asymmetric || self.are_others_fenced();
+        if !is_fence {
+            // Who does not get the lock passes a barrier of its own, and relies on nobody.
+            let settling = self.settling.try_lock();
+            if settling.is_some() {
+                self.iter().for_each(Record::unsettle);
+            }
+            membarrier::barrier();
+            if settling.is_some() {
+                self.iter().for_each(Record::settle);
+            }
         }
-        alone
+        is_fence
     }
 
-    /// Whether no other thread has a record; see [`Roster::is_alone`].
-    pub(crate) fn is_alone(&self) -> bool {
+    /// Whether all records but this thread's are fenced. What this thread wrote, it sees.
+    fn are_others_fenced(&self) -> bool {
         let own = LATEST.with(|latest| latest.get(self.id)).unwrap_or(core::ptr::null());
-        self.records.is_alone(own)
+        self.records.iter().all(|node| core::ptr::eq(node, own) || node.value.is_fenced())
     }
 
     /// The record of this thread, if it has one and the thread is inside a section.
@@ -210,13 +330,16 @@ impl Readers {
         (record.nesting() > 0).then_some(record)
     }
 
-    /// The slow way to this thread's record.
+    /// Enters by the slow way to this thread's record.
     #[cold]
-    fn find(self: &Arc<Self>) -> *const Node<Record> {
+    fn enter_slowly(self: &Arc<Self>) -> *const Node<Record> {
         let (node, tenure) = threads::find(self);
+        // SAFETY: alive by `self`, and ours since it was found.
+        let record = unsafe { &*node };
+        record.value.enter();
         if tenure == Tenure::Once {
-            // SAFETY: alive by `self`, and ours since it was found.
-            unsafe { &(*node).value }.temporary.set(true);
+            // Others may have it as soon as the section is over.
+            record.lend();
         }
         node
     }
@@ -264,11 +387,15 @@ impl<'h> Guard<'h> {
     /// does not have their record at hand.
     #[inline(always)]
     pub(crate) fn enter_as(id: u64, readers: impl FnOnce() -> &'h Arc<Readers>) -> Self {
-        let cached = LATEST.with(|latest| latest.get(id));
-        let node = cached.unwrap_or_else(|| readers().find());
-        // SAFETY: the record is alive, as its readers are, for `'h`; and ours, so no other thread touches its
-        // cells.
-        unsafe { &(*node).value }.enter();
+        let node = match LATEST.with(|latest| latest.get(id)) {
+            Some(node) => {
+                // SAFETY: the record is alive, as its readers are, for `'h`; and ours, so no other thread touches
+                // its cells.
+                unsafe { &(*node).value }.enter();
+                node
+            }
+            None => readers().enter_slowly(),
+        };
         Self { node, heap: PhantomData }
     }
 }
@@ -278,10 +405,6 @@ impl Drop for Guard<'_> {
     fn drop(&mut self) {
         // SAFETY: the heap, borrowed for the life of the guard, keeps the record alive; a guard is not
         // `Send`, so we are on the thread that owns the record.
-        let node = unsafe { &*self.node };
-        if node.value.leave() {
-            node.value.temporary.set(false);
-            node.disown();
-        }
+        unsafe { &(*self.node).value }.leave();
     }
 }

@@ -89,7 +89,7 @@ impl<T> Biased<T> {
             // SeqCst: the light barrier of a plain heap.
             fence(Ordering::SeqCst);
         } else {
-            light_barrier();
+            light_barrier(false);
         }
         let entered = Entered { biased: self };
         // Acquire: pairs with the Release that ends a revocation; weaker, we could work on the value as it was

@@ -72,8 +72,7 @@ impl Pair {
 pub(crate) struct Limits {
     /// Bytes of each object; `None` where each has its own.
     object: Option<usize>,
-    /// Objects that make a batch where the thread is alone, and where other threads are about, whose attention
-    /// a grace period costs.
+    /// Objects that make a batch where a grace period is cheap, and where it interrupts other threads.
     batch: [usize; 2],
     /// Pairs of each class that count as what a thread keeps. A magazine holds three times as many, and two thirds
     /// stay in one that spills. 0 where nothing is kept.
@@ -101,8 +100,8 @@ impl Limits {
 
     /// Objects that make a batch: few where their grace periods cost nothing, so that what was just removed is
     /// soon used again, while it is near.
-    pub(super) fn batch(&self, is_alone: bool) -> usize {
-        self.batch[usize::from(!is_alone)]
+    pub(super) fn batch(&self, is_quiet: bool) -> usize {
+        self.batch[usize::from(!is_quiet)]
     }
 
     pub(crate) fn pairs(&self, class: usize) -> usize {
@@ -320,7 +319,7 @@ impl Inside<'_> {
 
     /// Puts a batch behind the others.
     pub(crate) fn wait(&mut self, batch: Batch) {
-        self.cells.batch = self.limits.batch(batch.grace.is_alone());
+        self.cells.batch = self.limits.batch(batch.grace.is_quiet());
         self.cells.waiting.push_back(batch);
     }
 

@@ -323,6 +323,11 @@ impl PerThread for Caches {
         true
     }
 
+    /// Caches are not lent.
+    fn is_free(_: &Cache) -> bool {
+        false
+    }
+
     fn mine(all: &AllMine) -> &Mine<Self> {
         &all.caches
     }
