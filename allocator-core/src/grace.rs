@@ -1,6 +1,7 @@
 //! [`Grace`]: the time until every guard that was open at its start has closed.
 
-use crate::guard::{Readers, Record};
+use crate::guard::Readers;
+use crate::record::Record;
 use crate::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! Read-side sections: [`Guard`], the records behind it, and the set of records of a heap.
 //!
 //! # The protocol
-//! Each thread owns one padded [`Record`] per heap, a word with its open guards and the number of its section:
+//! Each thread owns one padded [`Record`] per heap (`record.rs`), a word with its open guards and the number of its section:
 //!
 //! * *enter*: store one guard more (Release), then the **light barrier**;
 //! * *leave*: store one guard less, and after the last one the next number (Release);
@@ -11,7 +11,7 @@
 //! Light and heavy pair up in one of two ways. *Fenced*: both are `fence(SeqCst)`. *Light*: the light one is a
 //! compiler fence, the heavy one `membarrier`, which runs a full barrier on every running thread, so it acts
 //! as if each light barrier had been a full one. In a plain heap all records are fenced, for ever. In an asymmetric
-//! one a record is light while its thread reads often, and fenced while it does not ([`Mode`]): where all
+//! one a record is light while its thread reads often, and fenced while it does not (`Mode`): where all
 //! others are fenced, a heavy barrier is a fence and disturbs nobody.
 //!
 //! **Theorem.** Let W be a write before a heavy barrier H and R a read after a light barrier L in a
@@ -34,56 +34,11 @@
 //!   whoever reads what was stored after H' sees the section.
 
 use crate::raw::os::membarrier;
-use crate::sync::atomic::{
-    AtomicBool, AtomicU32, Ordering, OwnedU64, fence, light_barrier, load_own,
-};
+use crate::record::Record;
+use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::{Arc, Mutex, local};
-use crate::threads::{self, AllMine, Latest, Mine, Node, PerThread, Roster, Tenure};
-use core::cell::Cell;
+use crate::threads::{self, AllMine, ID_STEP, Latest, Mine, Node, PerThread, Roster, Tenure};
 use core::marker::PhantomData;
-
-/// Sections that a record begins with a full fence before it becomes light: together they cost about what a
-/// system call costs the thread that it interrupts.
-const FENCED_MAX: u32 = if cfg!(loom) { 1 } else { 1024 };
-
-/// A light record that began fewer sections between two system calls becomes fenced.
-const LIGHT_MIN: u32 = if cfg!(loom) { u32::MAX } else { 1024 };
-
-/// What one thread tells the reclaiming side of one heap.
-#[derive(Debug)]
-pub(crate) struct Record {
-    /// `section:32 | nesting:32`: the number of the thread's present or next section, and how many guards it has
-    /// open. Only the owning thread stores.
-    state: OwnedU64,
-    /// A [`Mode`].
-    mode: AtomicU32,
-    /// Sections to begin with a full fence before the record becomes light; only the owner touches it.
-    fenced_left: Cell<u32>,
-    /// The number of the section at the last system call; used under the lock of [`Readers::settling`].
-    section_then: AtomicU32,
-    /// The heap is plain: the record is fenced for ever.
-    plain: bool,
-}
-
-/// What the light barrier of a record is. In each mode one thread may go on to the next:
-///
-/// ```text
-///         the owner             whoever has the lock       the same, after a system call
-/// FENCED ------------> LIGHT -----------------> SETTLING -----------------> FENCED
-/// ```
-struct Mode;
-
-impl Mode {
-    /// A full fence; so it is for the owner while the record settles.
-    const FENCED: u32 = 0;
-    /// A compiler fence.
-    const LIGHT: u32 = 1;
-    /// The owner issues full fences as soon as it sees this; others may not rely on it yet.
-    const SETTLING: u32 = 2;
-}
-
-/// One section more in [`Record::state`].
-const SECTION: u64 = 1 << 32;
 
 /// All records of one heap.
 #[derive(Debug)]
@@ -97,8 +52,8 @@ pub(crate) struct Readers {
     closed: AtomicBool,
 }
 
-// SAFETY: the records are shared by design: all is atomics but `plain`, which never changes after publication, and
-// `fenced_left`, which is touched by the owning thread only (the node's `owned` is the lock).
+// SAFETY: the records are shared by design: all in them is atomics but `plain`, which never changes after publication,
+// and `fenced_left`, which is touched by the owning thread only (the title of the node is the lock).
 unsafe impl Send for Readers {}
 // SAFETY: as above.
 unsafe impl Sync for Readers {}
@@ -120,13 +75,7 @@ impl PerThread for Readers {
     }
 
     fn make(&self) -> Record {
-        Record {
-            state: OwnedU64::new(0),
-            mode: AtomicU32::new(Mode::FENCED),
-            fenced_left: Cell::new(FENCED_MAX),
-            section_then: AtomicU32::new(0),
-            plain: !self.asymmetric,
-        }
+        Record::new(!self.asymmetric)
     }
 
     fn is_closed(&self) -> bool {
@@ -153,115 +102,13 @@ impl PerThread for Readers {
     }
 }
 
-impl Record {
-    #[inline(always)]
-    fn enter(&self) {
-        let state = load_own(&self.state) + 1;
-        // Release, not Relaxed: the reclaiming side may miss our last `leave` and see only this store; it must
-        // still see the reads of the section before. Partner: the Acquire in `section`.
-        self.state.store(state, Ordering::Release);
-        // The light barrier: what is read in the section comes after the announcement. Partner: the heavy
-        // barrier in `Readers::heavy_barrier`. Without it a mover could miss a reader that missed its mark.
-        light_barrier(self.plain);
-        // Relaxed: ordered by the light barrier; a record that seems to be light was not settling before it.
-        if self.mode.load(Ordering::Relaxed) != Mode::LIGHT {
-            // SeqCst: the light barrier of a fenced record.
-            fence(Ordering::SeqCst);
-            if !self.plain {
-                self.count_fenced();
-            }
-        }
-        if (state as i32) < 0 {
-            too_many_guards();
-        }
-    }
-
-    /// Another section began with a full fence; after many the record becomes light.
-    #[cold]
-    fn count_fenced(&self) {
-        // Relaxed: out of this mode only we go.
-        if self.mode.load(Ordering::Relaxed) != Mode::FENCED {
-            return;
-        }
-        let left = self.fenced_left.get() - 1;
-        if left > 0 {
-            return self.fenced_left.set(left);
-        }
-        self.fenced_left.set(FENCED_MAX);
-        // Relaxed: ordered by the fence.
-        self.mode.store(Mode::LIGHT, Ordering::Relaxed);
-        // SeqCst: who finds the record fenced after its own fence comes before this one, so that we see what it
-        // wrote. Partner: the fence in `order_readers`. Without it a light section could be missed.
-        fence(Ordering::SeqCst);
-    }
-
-    /// Ends a section.
-    #[inline(always)]
-    fn leave(&self) {
-        let state = load_own(&self.state) - 1;
-        // The number may start anew: whoever waits for an old section of the same number asks once more.
-        let next = if state as u32 == 0 { state.wrapping_add(SECTION) } else { state };
-        // Release: the reads of the section come before. Partner: the Acquire in `section`. Weaker, a mover could
-        // copy while the last read of the section is still under way.
-        self.state.store(next, Ordering::Release);
-    }
-
-    /// Whether the owner's light barriers are full fences, and others may rely on it.
-    fn is_fenced(&self) -> bool {
-        // Acquire: pairs with the Release in `settle`: who finds the record fenced sees what its owner stored while it
-        // was light. Weaker, a section could be missed.
-        self.mode.load(Ordering::Acquire) == Mode::FENCED
-    }
-
-    /// Lets a record settle that began few sections since it was asked last; under the lock.
-    fn unsettle(&self) {
-        // Relaxed: a number to compare with, and a mode out of which only we go.
-        let section = (self.state.load(Ordering::Relaxed) / SECTION) as u32;
-        let before = self.section_then.load(Ordering::Relaxed);
-        self.section_then.store(section, Ordering::Relaxed);
-        let is_seldom = section.wrapping_sub(before) < LIGHT_MIN;
-        if is_seldom && self.mode.load(Ordering::Relaxed) == Mode::LIGHT {
-            // Relaxed: ordered by the system call.
-            self.mode.store(Mode::SETTLING, Ordering::Relaxed);
-        }
-    }
-
-    /// After the system call; under the lock.
-    fn settle(&self) {
-        // Relaxed: who has the lock stored it.
-        if self.mode.load(Ordering::Relaxed) == Mode::SETTLING {
-            // Release: who reads it sees what the owner stored before the system call. Partner: `is_fenced`.
-            self.mode.store(Mode::FENCED, Ordering::Release);
-        }
-    }
-
-    /// Open guards of the thread, which is the caller's.
-    fn nesting(&self) -> u32 {
-        load_own(&self.state) as u32
-    }
-
-    /// The number of the section that the thread is inside, if it is. Whoever is told of another one than before,
-    /// or of none, sees that what was read in the one before is done.
-    pub(crate) fn section(&self) -> Option<u32> {
-        // Acquire: pairs with the Release of enter and leave.
-        let state = self.state.load(Ordering::Acquire);
-        (state as u32 != 0).then_some((state / SECTION) as u32)
-    }
-}
-
-/// Guards were forgotten by the billion; one more, and the count would say that none is open.
-#[cold]
-fn too_many_guards() -> ! {
-    std::process::abort()
-}
-
 impl Readers {
     /// A set without records. `asymmetric` needs a process registered with `membarrier`.
     pub(crate) fn new(asymmetric: bool) -> Self {
         // One counter for all heaps of the process, on `std` even in a model: it orders nothing.
-        static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(ID_STEP);
         // Relaxed: only uniqueness matters.
-        let id = NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let id = NEXT_ID.fetch_add(ID_STEP, std::sync::atomic::Ordering::Relaxed);
         Self {
             id,
             asymmetric,
@@ -306,7 +153,7 @@ impl Readers {
             // Who does not get the lock passes a barrier of its own, and relies on nobody.
             let settling = self.settling.try_lock();
             if settling.is_some() {
-                self.iter().for_each(Record::unsettle);
+                self.iter().for_each(Record::begin_to_settle);
             }
             membarrier::barrier();
             if settling.is_some() {

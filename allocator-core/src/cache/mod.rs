@@ -23,7 +23,7 @@ pub(crate) use cells::{Batch, Inside, Limits, Pair, Retired};
 use crate::guard::Readers;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, local};
-use crate::threads::{self, AllMine, Latest, Mine, Node, PerThread, Roster, Tenure};
+use crate::threads::{self, AllMine, ID_STEP, Latest, Mine, Node, PerThread, Roster, Tenure};
 use cells::{Cells, Counters, room};
 use core::ptr;
 
@@ -144,10 +144,10 @@ impl Caches {
     /// `plain` as in [`Readers`].
     pub(crate) fn new(limits: Limits, plain: bool) -> Self {
         // One counter for all tables of the process, on `std` even in a model: it orders nothing.
-        static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(ID_STEP);
         Self {
             // Relaxed: only uniqueness matters.
-            id: NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            id: NEXT_ID.fetch_add(ID_STEP, std::sync::atomic::Ordering::Relaxed),
             limits,
             plain,
             roster: Roster::new(),
