@@ -124,7 +124,7 @@ impl Readers {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    /// Whether entering a section is free of a hardware fence.
+    /// Whether entering a section is free of a hardware fence where it is done often.
     pub(crate) fn is_asymmetric(&self) -> bool {
         self.asymmetric
     }
@@ -199,8 +199,8 @@ impl Readers {
 
 /// Proof that this thread is inside a read-side section of a heap.
 ///
-/// Cheap (two plain stores where the heap's fence is asymmetric), may be nested, and meant to be short: an
-/// open guard delays moves and reclamation, never a reader, an insert that has room, or a remove. It
+/// Cheap (two plain stores where the heap's fence is asymmetric and the thread reads often), may be nested, and meant
+/// to be short: an open guard delays moves and reclamation, never a reader, an insert that has room, or a remove. It
 /// cannot leave its thread. A forgotten guard delays reclamation for ever and hangs nobody.
 ///
 /// ```
