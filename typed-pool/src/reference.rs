@@ -11,11 +11,11 @@ use core::ops::{Deref, DerefMut};
 /// [`Pool::enter`](crate::Pool::enter).
 ///
 /// Cheap to open (two plain stores where the heap's fence is asymmetric and the thread reads
-/// often), may be nested, and meant to be short. What it has shown stays where it is, alive, until it is dropped: a guard that stays
-/// open delays moves and the `Drop` of removed objects, and nothing else. It cannot leave its
-/// thread. While a thread has one open, its own [`take`](crate::Pool::take) and
-/// [`defragment`](crate::Pool::defragment) do nothing and say so, since they would wait for
-/// themselves.
+/// often), may be nested, and meant to be short. What it has shown stays where it is, alive, until
+/// it is dropped: a guard that stays open delays moves and the `Drop` of removed objects, and
+/// nothing else. It cannot leave its thread. While a thread has one open, its own
+/// [`take`](crate::Pool::take) and [`defragment`](crate::Pool::defragment) do nothing and say so,
+/// since they would wait for themselves.
 ///
 /// ```
 /// use typed_pool::Pool;
