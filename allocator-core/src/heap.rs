@@ -135,6 +135,12 @@ impl Heap {
         &self.inner
     }
 
+    /// A claim that does not keep the heap alive.
+    #[cfg(not(loom))]
+    pub(crate) fn downgrade(&self) -> crate::sync::Weak<Inner> {
+        Arc::downgrade(&self.inner)
+    }
+
     /// Bytes that the heap was built for.
     pub fn capacity(&self) -> usize {
         self.inner.capacity

@@ -54,6 +54,8 @@ mod policy;
 mod blocks;
 mod builder;
 mod check;
+#[cfg(not(loom))]
+mod defragmenter;
 mod error;
 mod heap;
 mod map;
@@ -100,6 +102,8 @@ pub mod design {}
 pub use blocks::{BlockMut, BlockRef};
 pub use builder::{FenceMode, HeapBuilder};
 pub use compact::{Budget, DefragReport};
+#[cfg(not(loom))]
+pub use defragmenter::{Defragmenter, DefragmenterBuilder, DefragmenterState, DefragmenterStats};
 pub use error::{
     AccessError, AllocError, AllocErrorKind, BuildError, ResizeError, StaleHandle, TakeError,
     VerifyError,

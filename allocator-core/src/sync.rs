@@ -10,8 +10,8 @@
 
 #[cfg(not(loom))]
 mod imp {
-    pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
-    pub(crate) use std::sync::Arc;
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+    pub(crate) use std::sync::{Arc, Weak};
     pub(crate) mod atomic {
         pub(crate) use std::sync::atomic::{
             AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
