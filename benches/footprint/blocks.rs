@@ -1,13 +1,9 @@
 //! Who is measured: our heap and pools, and the global allocator of the process.
 
-use crate::footprint::report::{Account, Background};
-use allocator_core::{Budget, DefragReport, Handle, Heap};
+use crate::footprint::report::Account;
+use allocator_core::{DefragReport, Defragmenter, Handle, Heap};
 use anyhow::{Context, Result, bail};
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 use typed_pool::Pool;
 
 /// Something that keeps bytes.
@@ -128,7 +124,7 @@ impl Blocks for HeapBlocks {
     }
 
     fn start_background(&self) -> Result<Option<Defragmenter>> {
-        Defragmenter::start(&self.0).map(Some)
+        Ok(Some(self.0.defragmenter().start()?))
     }
 
     fn account(&self, grown: u64) -> Option<Account> {
@@ -193,7 +189,7 @@ impl<const A: usize, const B: usize> Blocks for Pools<A, B> {
     }
 
     fn start_background(&self) -> Result<Option<Defragmenter>> {
-        Defragmenter::start(&self.heap).map(Some)
+        Ok(Some(self.heap.defragmenter().start()?))
     }
 
     fn account(&self, grown: u64) -> Option<Account> {
@@ -206,54 +202,11 @@ fn account(heap: &Heap, grown: u64) -> Account {
     let buffer_bytes = stats.resident.unwrap_or(stats.committed) as u64;
     Account {
         block_bytes: stats.live_bytes as u64,
+        free_cell_bytes: stats.stripes.iter().map(|stripe| stripe.free_bytes as u64).sum(),
         pending_bytes: stats.pending_bytes as u64,
         cached_bytes: stats.cached_bytes as u64,
         buffer_bytes,
         outside_bytes: grown.saturating_sub(buffer_bytes),
-    }
-}
-
-/// One slice of the background defragmenter, and the time that it leaves the processor to others
-/// after a slice: short while there is something to move, long where there is not.
-const SLICE: Duration = Duration::from_micros(500);
-const PAUSE: Duration = Duration::from_micros(1500);
-const REST: Duration = Duration::from_millis(10);
-
-/// Defragments a heap in the background until it is stopped.
-#[derive(Debug)]
-pub struct Defragmenter {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Background>,
-}
-
-impl Defragmenter {
-    fn start(heap: &Heap) -> Result<Self> {
-        let (heap, stop) = (heap.clone(), Arc::new(AtomicBool::new(false)));
-        let stopped = stop.clone();
-        let work = move || {
-            let mut done = Background::default();
-            // Relaxed: nothing is read by its means; `join` follows it.
-            while !stopped.load(Ordering::Relaxed) {
-                let report = heap.defragment_with(Budget::unlimited().time(SLICE));
-                done.slices += 1;
-                done.moves += report.moves;
-                done.moved_bytes += report.moved_bytes;
-                thread::sleep(if report.complete { REST } else { PAUSE });
-            }
-            done
-        };
-        let thread = thread::Builder::new().name("defragmenter".to_owned()).spawn(work)?;
-        Ok(Self { stop, thread })
-    }
-
-    /// Stops it; what it did.
-    ///
-    /// # Errors
-    /// It panicked.
-    pub fn stop(self) -> Result<Background> {
-        // Relaxed: as in `start`.
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().ok().context("the background defragmenter panicked")
     }
 }
 
@@ -276,7 +229,7 @@ mod tests {
         assert!(!blocks.holds(&last, &[&bytes[1..sizes[1]], &[8]].concat()));
         assert!(blocks.live().is_none_or(|live| live == 1));
         if let Some(defragmenter) = defragmenter {
-            defragmenter.stop().unwrap();
+            assert!(defragmenter.stop().last.is_none_or(|report| !report.own_guard));
             let account = blocks.account(1 << 40).unwrap();
             assert!(account.block_bytes >= sizes[1] as u64 && account.buffer_bytes > 0);
         }

@@ -1,5 +1,6 @@
 //! What was found.
 
+use allocator_core::DefragmenterStats;
 use serde::{Deserialize, Serialize};
 
 /// What one process found. Times are in seconds, sizes in bytes.
@@ -51,6 +52,8 @@ pub struct Account {
     pub pending_bytes: u64,
     /// Blocks that threads keep.
     pub cached_bytes: u64,
+    /// Free memory in pages that stripes have: cells of slabs.
+    pub free_cell_bytes: u64,
     /// Resident bytes of the buffer.
     pub buffer_bytes: u64,
     /// Resident bytes that belong to the process but not to the buffer: tables and the rest.
@@ -80,11 +83,33 @@ pub struct Defragmentation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Background {
     /// Slices in which it worked.
-    pub slices: u64,
+    pub passes: u64,
+    /// Those of them that were of no use.
+    pub futile_passes: u64,
     /// Blocks that it moved.
     pub moves: u64,
     /// Bytes of these.
     pub moved_bytes: u64,
+    /// Bytes that it gave back to the system.
+    pub freed_bytes: u64,
+    /// Time that it worked.
+    pub busy_s: f64,
+    /// The share of the committed memory that it found to be waste at last.
+    pub waste: f64,
+}
+
+impl From<DefragmenterStats> for Background {
+    fn from(stats: DefragmenterStats) -> Self {
+        Self {
+            passes: stats.passes,
+            futile_passes: stats.futile_passes,
+            moves: stats.moves,
+            moved_bytes: stats.moved_bytes,
+            freed_bytes: stats.freed_bytes,
+            busy_s: stats.busy.as_secs_f64(),
+            waste: stats.waste,
+        }
+    }
 }
 
 /// The growth at a moment.

@@ -1,9 +1,10 @@
 //! The course of a measurement: what is timed, and when the resident size is looked at.
 
-use crate::footprint::blocks::{Blocks, Defragmenter};
+use crate::footprint::blocks::Blocks;
 use crate::footprint::live::{Live, Room};
 use crate::footprint::report::{Checkpoint, Defragmentation, Point, Report};
 use crate::footprint::resident::Meter;
+use allocator_core::Defragmenter;
 use anyhow::{Result, ensure};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
@@ -74,8 +75,7 @@ impl<B: Blocks> Run<B> {
     /// A block that is not what it was.
     pub fn ended(&mut self) -> Result<()> {
         self.report.end = Some(self.checkpoint()?);
-        let background = self.background.take().map(Defragmenter::stop).transpose()?;
-        self.report.background = background;
+        self.report.background = self.background.take().map(|it| it.stop().into());
         self.live.verify()
     }
 

@@ -90,8 +90,10 @@ pub(crate) struct Shares {
     pub(crate) rounding: f64,
     /// Retired blocks, and blocks that threads keep.
     pub(crate) kept: f64,
-    /// Free cells and runs in pages that are resident, and headers of slabs.
-    pub(crate) free: f64,
+    /// Free cells of slabs.
+    pub(crate) cells: f64,
+    /// Headers of slabs, the ends of their pages, and free runs that are resident.
+    pub(crate) rest: f64,
     /// Tables and all else outside the buffer.
     pub(crate) outside: f64,
 }
@@ -101,12 +103,14 @@ impl Shares {
         let share = |bytes: f64| bytes / checkpoint.live_bytes as f64;
         let kept = (account.pending_bytes + account.cached_bytes) as f64;
         let live = checkpoint.live_bytes as f64;
+        let cells = account.free_cell_bytes as f64;
         let in_use = (account.block_bytes - account.pending_bytes) as f64;
         Self {
             payload: share(live),
             rounding: share(in_use - live),
             kept: share(kept),
-            free: share(account.buffer_bytes as f64 - in_use - kept),
+            cells: share(cells),
+            rest: share(account.buffer_bytes as f64 - in_use - kept - cells),
             outside: share(account.outside_bytes as f64),
         }
     }
@@ -120,6 +124,7 @@ pub(crate) fn example(scenario: Scenario, allocator: Allocator) -> Outcome {
         block_bytes: 130,
         pending_bytes: 10,
         cached_bytes: 5,
+        free_cell_bytes: 20,
         buffer_bytes: 160,
         outside_bytes: 40,
     };
@@ -177,8 +182,10 @@ mod tests {
     fn shares_add_up() {
         let (_, checkpoint) = example(Scenario::W3, Allocator::Ours).checkpoints()[0];
         let shares = Shares::of(&checkpoint, &checkpoint.account.unwrap());
-        let Shares { payload, rounding, kept, free, outside } = shares;
+        let Shares { payload, rounding, kept, cells, rest, outside } = shares;
         assert_eq!((rounding, kept, outside), (0.2, 0.15, 0.4));
-        assert!((payload + rounding + kept + free + outside - checkpoint.factor()).abs() < 1e-9);
+        assert!(
+            (payload + rounding + kept + cells + rest + outside - checkpoint.factor()).abs() < 1e-9
+        );
     }
 }

@@ -93,12 +93,13 @@ fn shares(outcome: &Outcome) -> String {
     let share = |(stage, checkpoint)| {
         let checkpoint: benches::footprint::report::Checkpoint = checkpoint;
         let shares = Shares::of(&checkpoint, checkpoint.account.as_ref()?);
-        let Shares { payload, rounding, kept, free, outside } = shares;
-        let [payload, rounding, kept, free, outside] =
-            [payload, rounding, kept, free, outside].map(|share| format!("{share:.3}"));
+        let Shares { payload, rounding, kept, cells, rest, outside } = shares;
+        let [payload, rounding, kept, cells, rest, outside] =
+            [payload, rounding, kept, cells, rest, outside].map(|share| format!("{share:.3}"));
         Some(format!(
             "  {stage}: payload {payload}, rounding {rounding}, retired and cached {kept}, \
-             free and slab headers {free}, outside the buffer {outside}\n"
+             free cells {cells}, slab headers and free runs {rest}, \
+             outside the buffer {outside}\n"
         ))
     };
     outcome.checkpoints().into_iter().filter_map(share).collect()
