@@ -5,6 +5,7 @@
 //! entries picked at random: so what goes does not lie together.
 
 use crate::footprint::blocks::Blocks;
+use crate::footprint::live::Live;
 use crate::footprint::report::Report;
 use crate::footprint::run::Run;
 use anyhow::Result;
@@ -26,6 +27,8 @@ pub struct Cache {
     pub sizes: [u32; 2],
     /// What an entry is charged with beyond its payload.
     pub charge: u32,
+    /// The first objects are put in as one batch, which is not held to the limit before it is in.
+    pub in_one_go: bool,
 }
 
 impl Cache {
@@ -36,30 +39,54 @@ impl Cache {
     pub fn measure<B: Blocks>(&self, divisor: u32, seed: u64) -> Result<Report> {
         let limit = LIMIT / u64::from(divisor);
         let [small, large] = self.sizes;
-        let blocks = limit / u64::from(small + self.charge) + 1;
+        let blocks = match self.in_one_go {
+            true => u64::from(COUNTS[0] / divisor) + 1,
+            false => limit / u64::from(small + self.charge) + 1,
+        };
         let rng = &mut Rng::with_seed(seed);
         let mut run = Run::<B>::new(blocks as usize, large, limit)?;
         run.timed(|live| {
-            let charge = u64::from(self.charge);
-            for (size, count) in self.sizes.into_iter().zip(COUNTS) {
-                for _ in 0..count / divisor {
-                    while live.bytes() + live.len() as u64 * charge + u64::from(size) + charge
-                        > limit
-                    {
-                        let mut oldest = rng.usize(..live.len());
-                        for _ in 1..PICKED {
-                            let other = rng.usize(..live.len());
-                            oldest = if live.is_older(other, oldest) { other } else { oldest };
-                        }
-                        live.remove(oldest)?;
-                    }
-                    live.insert(size)?;
+            for _ in 0..COUNTS[0] / divisor {
+                if !self.in_one_go {
+                    self.make_room(live, small, divisor, limit, rng)?;
                 }
+                live.insert(small)?;
+            }
+            for _ in 0..COUNTS[1] / divisor {
+                self.make_room(live, large, divisor, limit, rng)?;
+                live.insert(large)?;
             }
             Ok(())
         })?;
         run.deleted()?;
         run.report()
+    }
+}
+
+impl Cache {
+    /// Forgets entries until one more of `size` bytes keeps the limit.
+    fn make_room<B: Blocks>(
+        &self,
+        live: &mut Live<B>,
+        size: u32,
+        divisor: u32,
+        limit: u64,
+        rng: &mut Rng,
+    ) -> Result<()> {
+        // What went in at once is equally old.
+        let same = if self.in_one_go { COUNTS[0] / divisor } else { 0 };
+        let age = |live: &Live<B>, place: usize| live.number(place).saturating_sub(same);
+        let charge = u64::from(self.charge);
+        let more = u64::from(size) + charge;
+        while live.bytes() + live.len() as u64 * charge + more > limit {
+            let mut oldest = rng.usize(..live.len());
+            for _ in 1..PICKED {
+                let other = rng.usize(..live.len());
+                oldest = if age(live, other) < age(live, oldest) { other } else { oldest };
+            }
+            live.remove(oldest)?;
+        }
+        Ok(())
     }
 }
 
@@ -81,7 +108,7 @@ mod tests {
 
     #[test]
     fn pools_keep_what_the_others_keep() {
-        let cache = Cache { sizes: [150, 300], charge: 85 };
+        let cache = Cache { sizes: [150, 300], charge: 85, in_one_go: false };
         let ours = cache.measure::<Pools<150, 300>>(100, 3).unwrap();
         let system = cache.measure::<SystemBlocks>(100, 3).unwrap();
         let live = |report: &Report| report.deleted.map(|it| (it.live_bytes, it.live_blocks));

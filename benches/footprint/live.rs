@@ -144,11 +144,11 @@ impl<B: Blocks> Live<B> {
         Ok(())
     }
 
-    /// Whether the block at the first place is older.
+    /// How many blocks were inserted before the one at a place.
     #[inline]
     #[must_use]
-    pub fn is_older(&self, first: usize, second: usize) -> bool {
-        self.room.entries[first].number < self.room.entries[second].number
+    pub fn number(&self, place: usize) -> u32 {
+        self.room.entries[place].number
     }
 
     /// Looks at every byte of every block.
@@ -185,7 +185,7 @@ mod tests {
         for size in [10, 20, 30, 40, 50] {
             live.insert(size).unwrap();
         }
-        assert!(live.is_older(1, 2) && !live.is_older(2, 1));
+        assert_eq!([live.number(0), live.number(4)], [0, 4]);
         assert_eq!(live.remove(0).unwrap(), 10);
         // In turn: the last one took the first place.
         live.remove_every_other().unwrap();

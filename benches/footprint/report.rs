@@ -14,6 +14,8 @@ pub struct Report {
     pub defragmented: Option<Checkpoint>,
     /// When the workload had shifted.
     pub end: Option<Checkpoint>,
+    /// Half a second after that: what a background defragmenter had in hand is done.
+    pub settled: Option<Checkpoint>,
     /// The highest growth that was sampled.
     pub peak_bytes: u64,
     /// The most payload that was live at a time.

@@ -7,7 +7,11 @@ use crate::footprint::resident::Meter;
 use allocator_core::Defragmenter;
 use anyhow::{Result, ensure};
 use rustix::time::{ClockId, clock_gettime};
+use std::thread;
 use std::time::{Duration, Instant};
+
+/// How long nothing is done before the last look.
+const REST: Duration = Duration::from_millis(500);
 
 /// A measurement that goes on.
 #[derive(Debug)]
@@ -75,6 +79,8 @@ impl<B: Blocks> Run<B> {
     /// A block that is not what it was.
     pub fn ended(&mut self) -> Result<()> {
         self.report.end = Some(self.checkpoint()?);
+        thread::sleep(REST);
+        self.report.settled = Some(self.checkpoint()?);
         self.report.background = self.background.take().map(|it| it.stop().into());
         self.live.verify()
     }
@@ -160,8 +166,8 @@ mod tests {
         let (ours, system) = (measured::<HeapBlocks>(), measured::<SystemBlocks>());
         let run = ours.defragmentation.unwrap();
         assert!(run.moves > 1000 && run.cpu_s > 0.0 && run.elapsed_s > 0.0 && run.complete);
-        assert!(ours.background.is_some() && ours.stages.len() == 3);
+        assert!(ours.background.is_some() && ours.stages.len() == 4);
         assert!(system.defragmentation.is_none() && system.defragmented.is_none());
-        assert!(system.background.is_none() && system.stages.len() == 2);
+        assert!(system.background.is_none() && system.stages.len() == 3);
     }
 }

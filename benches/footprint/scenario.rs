@@ -80,8 +80,8 @@ impl Scenario {
             Self::W7 => shift(1000..=2000, 0.9, 1500..=2500),
             Self::W8 => shift(50..=150, 0.9, 5000..=15_000),
             // The charges are such that the survivors weigh what those of Redis do: 79 and 76 MB.
-            Self::R1 => Kind::Cache(Cache { sizes: [240, 492], charge: 150 }),
-            Self::R2 => Kind::Cache(Cache { sizes: [150, 300], charge: 85 }),
+            Self::R1 => Kind::Cache(Cache { sizes: [240, 492], charge: 150, in_one_go: true }),
+            Self::R2 => Kind::Cache(Cache { sizes: [150, 300], charge: 85, in_one_go: false }),
             Self::R3 => Kind::Thinned(Thinned {
                 before: (770_000, 64..=1024),
                 survivors: 192_500,

@@ -1,7 +1,7 @@
 //! What came out for one allocator in one scenario.
 
 use crate::options::Allocator;
-use benches::footprint::report::{Account, Checkpoint, Defragmentation, Report};
+use benches::footprint::report::{Account, Background, Checkpoint, Defragmentation, Report};
 use benches::footprint::scenario::Scenario;
 use benches::statistics::Summary;
 
@@ -37,6 +37,10 @@ impl Outcome {
         self.median(|report| report.end.as_ref().map(Checkpoint::factor))
     }
 
+    pub(crate) fn settled_factor(&self) -> Option<f64> {
+        self.median(|report| report.settled.as_ref().map(Checkpoint::factor))
+    }
+
     pub(crate) fn peak_factor(&self) -> Option<f64> {
         self.median(Report::peak_factor)
     }
@@ -69,6 +73,11 @@ impl Outcome {
         self.of_it(|it| it.moves as f64)
     }
 
+    /// What the background defragmenter did last.
+    pub(crate) fn background(&self) -> Option<Background> {
+        self.reports.last().and_then(|report| report.background)
+    }
+
     /// The last checkpoints, with their names.
     pub(crate) fn checkpoints(&self) -> Vec<(&'static str, Checkpoint)> {
         let last = self.reports.last();
@@ -76,6 +85,7 @@ impl Outcome {
             ("deleted", last.and_then(|report| report.deleted)),
             ("defragmented", last.and_then(|report| report.defragmented)),
             ("end", last.and_then(|report| report.end)),
+            ("settled", last.and_then(|report| report.settled)),
         ];
         stages.into_iter().filter_map(|(name, stage)| Some((name, stage?))).collect()
     }
@@ -151,13 +161,14 @@ pub(crate) fn example(scenario: Scenario, allocator: Allocator) -> Outcome {
         deleted: (!is_filled).then_some(checkpoint),
         defragmented: (is_ours && !is_filled).then_some(checkpoint),
         end: has_end.then_some(checkpoint),
+        settled: has_end.then_some(checkpoint),
         peak_bytes: 300,
         peak_live_bytes: if is_filled { 0 } else { 200 },
         defragmentation: (is_ours && !is_filled).then_some(defragmentation),
-        background: None,
+        background: (is_ours && has_end).then(Background::default),
         efficiency: is_filled.then_some(0.98),
         curve: vec![Point { at_s: 0.0, bytes: 1 << 20 }, Point { at_s: 1.0, bytes: 2 << 20 }],
-        stages: vec![0.5, 1.0],
+        stages: vec![0.5, 0.6, 0.8, 1.0],
     };
     Outcome { scenario, allocator, reports: vec![report] }
 }

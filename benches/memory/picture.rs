@@ -91,7 +91,7 @@ fn panel(group: &Group, area: &Area<'_>) -> Result<()> {
 
 /// Where the stages ended.
 fn stages(report: &Report) -> impl Iterator<Item = Point> {
-    let sizes = [&report.deleted, &report.defragmented, &report.end];
+    let sizes = [&report.deleted, &report.defragmented, &report.end, &report.settled];
     let sizes = sizes.into_iter().flatten().map(|checkpoint| checkpoint.grown_bytes);
     report.stages.iter().zip(sizes).map(|(at_s, bytes)| Point { at_s: *at_s, bytes })
 }

@@ -4,6 +4,7 @@ use crate::Group;
 use crate::goals::{Goal, quoted};
 use crate::options::Options;
 use crate::outcome::{Outcome, Shares};
+use benches::footprint::report::{Background, Checkpoint};
 use benches::footprint::scenario::{Kind, Scenario};
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
@@ -35,6 +36,7 @@ pub(crate) fn text(group: &Group, options: &Options) -> String {
     }
     for outcome in outcomes {
         text += &shares(outcome);
+        text += &background(outcome);
     }
     text + "\n"
 }
@@ -47,6 +49,7 @@ fn factors(outcomes: &[Outcome]) -> String {
         "deleted",
         "defragmented",
         "end",
+        "settled",
         "peak",
         "seconds",
         "of it defragmenting",
@@ -56,6 +59,7 @@ fn factors(outcomes: &[Outcome]) -> String {
             outcome.deleted_factor(),
             outcome.defragmented_factor(),
             outcome.end_factor(),
+            outcome.settled_factor(),
             outcome.peak_factor(),
             Some(outcome.elapsed_s()),
             outcome.defragmentation_s(),
@@ -90,8 +94,7 @@ fn aligned(mut table: Table) -> String {
 
 /// Where the bytes of ours are, over payload; nothing for the others.
 fn shares(outcome: &Outcome) -> String {
-    let share = |(stage, checkpoint)| {
-        let checkpoint: benches::footprint::report::Checkpoint = checkpoint;
+    let share = |(stage, checkpoint): (&str, Checkpoint)| {
         let shares = Shares::of(&checkpoint, checkpoint.account.as_ref()?);
         let Shares { payload, rounding, kept, cells, rest, outside } = shares;
         let [payload, rounding, kept, cells, rest, outside] =
@@ -105,11 +108,23 @@ fn shares(outcome: &Outcome) -> String {
     outcome.checkpoints().into_iter().filter_map(share).collect()
 }
 
+/// What the background defragmenter did, where there is one.
+fn background(outcome: &Outcome) -> String {
+    let Some(done) = outcome.background() else { return String::new() };
+    let Background { passes, moves, freed_bytes, busy_s, waste, .. } = done;
+    let freed_mib = freed_bytes as f64 / f64::from(1 << 20);
+    format!(
+        "  in the background: {passes} passes, {moves} moves, {freed_mib:.1} MiB given back, \
+         busy for {} s, waste at last {waste:.3}\n",
+        number(busy_s)
+    )
+}
+
 /// Three digits behind the point for what is held against targets; fewer for more.
 fn number(value: f64) -> String {
     let decimals = if value < 10.0 { 3 } else { 1 };
     // What is not quite there must not look as if it was.
-    let decimals = if value < 1.0 && value > 0.9985 { 5 } else { decimals };
+    let decimals = if value != 1.0 && (value - 1.0).abs() < 0.0015 { 5 } else { decimals };
     format!("{value:.decimals$}")
 }
 
@@ -153,9 +168,13 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[0].ends_with("then 130 B (16 MiB live; measured once)"), "{text}");
         let words = |line: usize| lines[line].split_whitespace().collect::<Vec<_>>();
-        assert_eq!(words(2), ["ours", "2.000", "2.000", "2.000", "1.500", "2.000", "0.200"]);
-        assert_eq!(words(3), ["glibc", "2.000", "2.000", "1.500", "2.000"]);
+        assert_eq!(
+            words(2),
+            ["ours", "2.000", "2.000", "2.000", "2.000", "1.500", "2.000", "0.200"]
+        );
+        assert_eq!(words(3), ["glibc", "2.000", "2.000", "2.000", "1.500", "2.000"]);
         assert!(text.contains("end: 2.000, target <= 1.25, MISSED"), "{text}");
+        assert!(text.contains("in the background: 0 passes"), "{text}");
         assert!(text.contains("deleted: payload 1.000, rounding 0.200, retired and cached 0.150"));
     }
 

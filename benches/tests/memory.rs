@@ -138,7 +138,7 @@ impl<const FAULT: u8> Blocks for Faulty<FAULT> {
 /// In each kind of scenario.
 fn is_refused<const FAULT: u8>() -> [bool; 3] {
     let shift = Shift { before: 100..=150, deleted: 0.0, after: 200..=250 };
-    let cache = Cache { sizes: [150, 300], charge: 85 };
+    let cache = Cache { sizes: [150, 300], charge: 85, in_one_go: false };
     let thinned = Thinned { before: (800, 64..=128), survivors: 799, in_turn: false, after: None };
     [
         shift.measure::<Faulty<FAULT>>(32 << 10, 1).is_err(),
