@@ -1,7 +1,7 @@
 //! A heap that is filled until it has no room: what was asked for over its capacity.
 
-use crate::footprint::report::Report;
-use allocator_core::{Handle, Heap};
+use crate::footprint::report::{Refusal, Report};
+use allocator_core::{AllocError, AllocErrorKind, Handle, Heap, ResizeError};
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 use std::ops::RangeInclusive;
@@ -45,25 +45,26 @@ impl Fill {
         let mut filled = Filled { heap, blocks: Vec::new(), bytes: 0 };
         let rng = &mut Rng::with_seed(seed);
         let start = Instant::now();
-        loop {
-            let went_on = match *self {
+        let error = loop {
+            let refused = match *self {
                 Self::Mixed { .. } => filled.step(rng)?,
                 Self::Uniform { size } => filled.allocate(size)?,
             };
-            if !went_on {
-                break;
+            if let Some(error) = refused {
+                break error;
             }
-        }
+        };
         let elapsed_s = start.elapsed().as_secs_f64();
+        let refusal = Some(filled.refusal(&error));
         filled.verify()?;
         let efficiency = Some(filled.bytes as f64 / capacity as f64);
-        Ok(Report { elapsed_s, efficiency, ..Report::default() })
+        Ok(Report { elapsed_s, efficiency, refusal, ..Report::default() })
     }
 }
 
 impl Filled {
-    /// Whether there was room.
-    fn step(&mut self, rng: &mut Rng) -> Result<bool> {
+    /// What was refused, if anything was.
+    fn step(&mut self, rng: &mut Rng) -> Result<Option<AllocError>> {
         match rng.u32(..10) {
             0..5 => return self.allocate(rng.usize(NEW)),
             _ if self.blocks.is_empty() => {}
@@ -78,28 +79,39 @@ impl Filled {
                 let block = &mut self.blocks[place];
                 match self.heap.resize(block.0, size) {
                     Ok(()) => {}
-                    Err(allocator_core::ResizeError::Alloc(error)) if is_full(&error) => {
-                        return Ok(false);
-                    }
+                    Err(ResizeError::Alloc(error)) if is_full(&error) => return Ok(Some(error)),
                     Err(error) => return Err(error.into()),
                 }
                 self.bytes = self.bytes - block.1 + size;
                 block.1 = size;
             }
         }
-        Ok(true)
+        Ok(None)
     }
 
-    /// Whether there was room.
-    fn allocate(&mut self, size: usize) -> Result<bool> {
+    /// What was refused, if it was.
+    fn allocate(&mut self, size: usize) -> Result<Option<AllocError>> {
         let layout = std::alloc::Layout::from_size_align(size, 1)?;
         match self.heap.allocate(layout) {
             Ok(handle) => self.blocks.push((handle, size)),
-            Err(error) if is_full(&error) => return Ok(false),
+            Err(error) if is_full(&error) => return Ok(Some(error)),
             Err(error) => return Err(error.into()),
         }
         self.bytes += size;
-        Ok(true)
+        Ok(None)
+    }
+
+    fn refusal(&self, error: &AllocError) -> Refusal {
+        let stats = self.heap.stats();
+        let cells: usize = stats.stripes.iter().map(|stripe| stripe.free_bytes).sum();
+        Refusal {
+            requested_bytes: error.requested as u64,
+            live_bytes: self.bytes as u64,
+            block_bytes: stats.live_bytes as u64,
+            free_cell_bytes: cells as u64,
+            free_run_bytes: (stats.free_bytes - cells) as u64,
+            largest_bytes: stats.largest_free as u64,
+        }
     }
 
     /// Writes a byte of each block's own to both ends of all, then looks whether they are there: no
@@ -121,8 +133,8 @@ impl Filled {
     }
 }
 
-fn is_full(error: &allocator_core::AllocError) -> bool {
-    error.kind == allocator_core::AllocErrorKind::OutOfMemory
+fn is_full(error: &AllocError) -> bool {
+    error.kind == AllocErrorKind::OutOfMemory
 }
 
 #[cfg(test)]
@@ -140,6 +152,9 @@ mod tests {
             let report = fill.measure(8 << 20, 1).unwrap();
             let efficiency = report.efficiency.unwrap();
             assert!((0.5..=1.0).contains(&efficiency), "{fill:?}: {efficiency}");
+            let refusal = report.refusal.unwrap();
+            assert!(refusal.requested_bytes > refusal.largest_bytes, "{refusal:?}");
+            assert!(refusal.block_bytes >= refusal.live_bytes, "{refusal:?}");
         }
     }
 }

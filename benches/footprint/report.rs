@@ -26,6 +26,8 @@ pub struct Report {
     pub background: Option<Background>,
     /// Bytes asked for over the capacity of the heap, once it was full.
     pub efficiency: Option<f64>,
+    /// What the heap refused then.
+    pub refusal: Option<Refusal>,
     /// Growth over time: the highest of each span.
     pub curve: Vec<Point>,
     /// When the stages ended.
@@ -60,6 +62,23 @@ pub struct Account {
     pub buffer_bytes: u64,
     /// Resident bytes that belong to the process but not to the buffer: tables and the rest.
     pub outside_bytes: u64,
+}
+
+/// The state of a heap that has no room for a block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Bytes of the block.
+    pub requested_bytes: u64,
+    /// Bytes that blocks were asked for with.
+    pub live_bytes: u64,
+    /// Blocks as they were rounded, with headers in chunks but not in slabs.
+    pub block_bytes: u64,
+    /// Free memory in pages that stripes have: cells of slabs.
+    pub free_cell_bytes: u64,
+    /// Free memory elsewhere.
+    pub free_run_bytes: u64,
+    /// The largest block that could be placed.
+    pub largest_bytes: u64,
 }
 
 /// A defragmentation.

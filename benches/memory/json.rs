@@ -5,7 +5,7 @@ use crate::goals::{Goal, quoted};
 use crate::options::Allocator;
 use crate::outcome::Outcome;
 use anyhow::Result;
-use benches::footprint::report::{Background, Checkpoint};
+use benches::footprint::report::{Background, Checkpoint, Refusal};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -25,6 +25,7 @@ struct Line<'o> {
     targets: Vec<Target>,
     defragmentation: Option<Defragmentation>,
     background: Option<Background>,
+    refusal: Option<Refusal>,
     checkpoints: Vec<Named<'o>>,
     /// Figures of others that were not measured.
     quoted: &'static [[&'static str; 2]],
@@ -96,6 +97,7 @@ fn line<'o>(outcome: &'o Outcome, goals: &[Goal]) -> Line<'o> {
             peak_over_start: outcome.peak_ratio(),
         }),
         background: outcome.background(),
+        refusal: outcome.refusal(),
         checkpoints: outcome.checkpoints().into_iter().map(named).collect(),
         quoted: if is_ours { quoted(outcome.scenario) } else { &[] },
     }

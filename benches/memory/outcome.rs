@@ -1,7 +1,9 @@
 //! What came out for one allocator in one scenario.
 
 use crate::options::Allocator;
-use benches::footprint::report::{Account, Background, Checkpoint, Defragmentation, Report};
+use benches::footprint::report::{
+    Account, Background, Checkpoint, Defragmentation, Refusal, Report,
+};
 use benches::footprint::scenario::Scenario;
 use benches::statistics::Summary;
 
@@ -71,6 +73,11 @@ impl Outcome {
 
     pub(crate) fn moves(&self) -> Option<f64> {
         self.of_it(|it| it.moves as f64)
+    }
+
+    /// What a full heap refused last.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.reports.last().and_then(|report| report.refusal)
     }
 
     /// What the background defragmenter did last.
@@ -167,6 +174,7 @@ pub(crate) fn example(scenario: Scenario, allocator: Allocator) -> Outcome {
         defragmentation: (is_ours && !is_filled).then_some(defragmentation),
         background: (is_ours && has_end).then(Background::default),
         efficiency: is_filled.then_some(0.98),
+        refusal: is_filled.then(Refusal::default),
         curve: vec![Point { at_s: 0.0, bytes: 1 << 20 }, Point { at_s: 1.0, bytes: 2 << 20 }],
         stages: vec![0.5, 0.6, 0.8, 1.0],
     };

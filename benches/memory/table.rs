@@ -4,7 +4,7 @@ use crate::Group;
 use crate::goals::{Goal, quoted};
 use crate::options::Options;
 use crate::outcome::{Outcome, Shares};
-use benches::footprint::report::{Background, Checkpoint};
+use benches::footprint::report::{Background, Checkpoint, Refusal};
 use benches::footprint::scenario::{Kind, Scenario};
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
@@ -37,6 +37,7 @@ pub(crate) fn text(group: &Group, options: &Options) -> String {
     for outcome in outcomes {
         text += &shares(outcome);
         text += &background(outcome);
+        text += &refusal(outcome);
     }
     text + "\n"
 }
@@ -120,6 +121,20 @@ fn background(outcome: &Outcome) -> String {
     )
 }
 
+/// What a full heap had left.
+fn refusal(outcome: &Outcome) -> String {
+    let Some(refusal) = outcome.refusal() else { return String::new() };
+    let Refusal { requested_bytes, largest_bytes, .. } = refusal;
+    let kib = |bytes: u64| format!("{:.0} KiB", bytes as f64 / 1024.0);
+    format!(
+        "  refused: {requested_bytes} bytes, the largest room is {largest_bytes}; rounding {}, \
+         free cells {}, free runs {}\n",
+        kib(refusal.block_bytes.saturating_sub(refusal.live_bytes)),
+        kib(refusal.free_cell_bytes),
+        kib(refusal.free_run_bytes),
+    )
+}
+
 /// Three digits behind the point for what is held against targets; fewer for more.
 fn number(value: f64) -> String {
     let decimals = if value < 10.0 { 3 } else { 1 };
@@ -184,6 +199,7 @@ mod tests {
         assert!(text.contains("quoted, not measured: Redis 7.0 4.65 -> 1.44"), "{text}");
         assert!(text.contains("16 times smaller"), "{text}");
         assert!(shown(Scenario::U1).contains("efficiency: 0.980, target >= 0.97, met"));
+        assert!(shown(Scenario::U1).contains("refused: 0 bytes"));
     }
 
     #[test]
