@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn only_svg_is_drawn() {
-        let error = PictureFile::open(Path::new("figures.png")).err().expect("refused");
+        let error = PictureFile::open(Path::new("figures.png")).expect_err("refused");
         assert!(error.to_string().contains(".svg"));
     }
 }
