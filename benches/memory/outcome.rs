@@ -120,14 +120,16 @@ impl Shares {
         let share = |bytes: f64| bytes / checkpoint.live_bytes as f64;
         let kept = (account.pending_bytes + account.cached_bytes) as f64;
         let live = checkpoint.live_bytes as f64;
-        let cells = account.free_cell_bytes as f64;
+        let buffer = account.buffer_bytes as f64;
         let in_use = (account.block_bytes - account.pending_bytes) as f64;
+        // Cells of a new page are not resident before they are used.
+        let cells = (account.free_cell_bytes as f64).min(buffer - in_use - kept);
         Self {
             payload: share(live),
             rounding: share(in_use - live),
             kept: share(kept),
             cells: share(cells),
-            rest: share(account.buffer_bytes as f64 - in_use - kept - cells),
+            rest: share(buffer - in_use - kept - cells),
             outside: share(account.outside_bytes as f64),
         }
     }
