@@ -4,6 +4,7 @@ use crate::footprint::report::Account;
 use allocator_core::{DefragReport, Defragmenter, Handle, Heap};
 use anyhow::{Context, Result, bail};
 use std::fmt;
+use std::time::Duration;
 use typed_pool::Pool;
 
 /// Something that keeps bytes.
@@ -124,7 +125,7 @@ impl Blocks for HeapBlocks {
     }
 
     fn start_background(&self) -> Result<Option<Defragmenter>> {
-        Ok(Some(self.0.defragmenter().start()?))
+        Ok(Some(eager(&self.0)?))
     }
 
     fn account(&self, grown: u64) -> Option<Account> {
@@ -189,12 +190,20 @@ impl<const A: usize, const B: usize> Blocks for Pools<A, B> {
     }
 
     fn start_background(&self) -> Result<Option<Defragmenter>> {
-        Ok(Some(self.heap.defragmenter().start()?))
+        Ok(Some(eager(&self.heap)?))
     }
 
     fn account(&self, grown: u64) -> Option<Account> {
         Some(account(&self.heap, grown))
     }
+}
+
+/// A background defragmenter that is worth more than the core it works on: the workloads shift as fast as they can, and
+/// are over in seconds.
+fn eager(heap: &Heap) -> Result<Defragmenter> {
+    let settings = heap.defragmenter().start_above(0.02).stop_below(0.01).full_effort_at(0.02);
+    let settings = settings.cpu_share(1.0, 1.0).interval(Duration::from_millis(1));
+    settings.start().context("no background defragmenter")
 }
 
 fn account(heap: &Heap, grown: u64) -> Account {

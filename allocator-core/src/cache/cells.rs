@@ -434,7 +434,10 @@ impl Inside<'_> {
     /// Takes what the magazines hold.
     pub(crate) fn empty(&mut self) -> Vec<Pair> {
         let mut pairs = self.cells.magazine[..get(&self.counters.magazine)].to_vec();
-        self.cells.by_class.iter_mut().for_each(|magazine| pairs.append(magazine));
+        for magazine in &mut self.cells.by_class {
+            // With its buffer: of a class for each length there are many.
+            pairs.append(&mut core::mem::take(magazine));
+        }
         set(&self.counters.magazine, 0);
         set(&self.counters.by_class, 0);
         self.counters.add_balance(-(pairs.len() as isize));

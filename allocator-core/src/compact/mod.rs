@@ -106,6 +106,8 @@ fn step(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, round: &mut Round)
     match round.stage {
         Stage::Gather => round::gather(heap, pass, unfinished, round),
         Stage::Drain => round::drain(heap, round),
+        Stage::Slots => release::release_slots(heap, pass, round),
+        Stage::Maps => release::release_maps(heap, pass, round),
         Stage::Survey => round::survey(heap, round),
         Stage::Consolidate => slabs::consolidate(heap, mover, pass, round),
         Stage::Raise => slabs::raise(heap, mover, pass, round),
@@ -113,8 +115,6 @@ fn step(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, round: &mut Round)
         Stage::Sink => sink::sink(heap, mover, pass, round),
         Stage::Pack => pack::pack(heap, mover, pass, round),
         Stage::Release => release::release(heap, pass, round),
-        Stage::Slots => release::release_slots(heap, pass, round),
-        Stage::Maps => release::release_maps(heap, pass, round),
     }
 }
 

@@ -4,12 +4,14 @@
 //!
 //! 1. *gather*: what was retired and is seen by nobody, and what threads keep, goes back to the store;
 //! 2. *drain*: stripes give up what they hold without need;
-//! 3. *survey*: how full is each slab, as far as it has free cells;
-//! 4. *consolidate*, *raise* (`slabs.rs`), *slide*, *sink* (`slide.rs`, `sink.rs`). Slabs that could not be
+//! 3. *slots*, *maps*: pages of vacant slots, and of maps of free runs that are clear, are given back: before the round needs
+//!    memory of its own, and in each round, as a heap in use may never be settled;
+//! 4. *survey*: how full is each slab, as far as it has free cells;
+//! 5. *consolidate*, *raise* (`slabs.rs`), *slide*, *sink* (`slide.rs`, `sink.rs`). Slabs that could not be
 //!    emptied because threads kept some of their cells are tried again after another *gather*.
 //!
 //! Rounds follow each other until one has moved nothing; then the slabs that stay partly filled are packed (*pack*), the pages
-//! of free memory, of vacant slots and of maps that are clear are given back (*release*, *slots*, *maps*), and the work is complete. Whatever a round remembers of the heap is a hint: the heap goes on
+//! of free memory are given back (*release*), *slots* and *maps* follow once more, and the work is complete. Whatever a round remembers of the heap is a hint: the heap goes on
 //! changing, so each page is looked at again under its lock before anything is done with it.
 
 use super::pack::Loose;
@@ -123,6 +125,8 @@ impl Partly {
 pub(super) enum Stage {
     Gather,
     Drain,
+    Slots,
+    Maps,
     Survey,
     Consolidate,
     Raise,
@@ -130,8 +134,6 @@ pub(super) enum Stage {
     Sink,
     Pack,
     Release,
-    Slots,
-    Maps,
 }
 
 /// A round of compaction, and where it goes on.
@@ -156,6 +158,8 @@ pub(super) struct Round {
     pub(super) targets: Vec<Seen>,
     /// The first granule of the lowest slab, once it was found.
     pub(super) lowest: Option<u32>,
+    /// All is moved and given back that there was; only slots and maps may have changed since.
+    settled: bool,
     /// Slabs that are to be packed; `None` before they were looked for.
     pub(super) loose: Option<Vec<Loose>>,
     /// Slabs that could not be emptied, with their classes, and whether they were tried again.
@@ -221,6 +225,7 @@ impl Round {
             free_below: u32::MAX,
             targets: Vec::new(),
             lowest: None,
+            settled: false,
             loose: None,
             leftovers: Vec::new(),
             again: false,
@@ -246,7 +251,10 @@ impl Round {
                 Stage::Consolidate
             }
             Stage::Gather => Stage::Drain,
-            Stage::Drain => Stage::Survey,
+            Stage::Drain => Stage::Slots,
+            Stage::Slots => Stage::Maps,
+            Stage::Maps if self.settled => return false,
+            Stage::Maps => Stage::Survey,
             Stage::Survey => Stage::Consolidate,
             Stage::Consolidate if !self.again && !self.leftovers.is_empty() => {
                 self.again = true;
@@ -261,9 +269,10 @@ impl Round {
             }
             Stage::Sink => Stage::Pack,
             Stage::Pack => Stage::Release,
-            Stage::Release => Stage::Slots,
-            Stage::Slots => Stage::Maps,
-            Stage::Maps => return false,
+            Stage::Release => {
+                self.settled = true;
+                Stage::Slots
+            }
         };
         match self.stage {
             Stage::Survey => self.classes = (0..CLASSES).map(|_| Partial::default()).collect(),
