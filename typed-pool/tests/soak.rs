@@ -103,10 +103,10 @@ fn step(random: &mut Random, heap: &Heap, pools: &Pools, drops: &Drops, mine: &m
             }
         }
         18 => {
-            if let Some((handle, old)) = mine.middle.last_mut() {
-                if pools.middle.replace(*handle, [id; 60]).is_ok() {
-                    *old = id;
-                }
+            if let Some((handle, old)) = mine.middle.last_mut()
+                && pools.middle.replace(*handle, [id; 60]).is_ok()
+            {
+                *old = id;
             }
         }
         _ => {
