@@ -5,11 +5,13 @@
 //! * `slabs.rs`: empties sparse slabs into fuller ones, then moves slabs to the top of the buffer;
 //! * `slide.rs`: brings blocks with chunks of their own to the bottom of the buffer;
 //! * `window.rs`: makes room for one block where that costs least;
+//! * `choice.rs`: where that is;
 //! * `room.rs`: who asks for that, and the report.
 //!
 //! Slabs end up at the top, other blocks at the bottom, the free memory in one run between them.
 
 mod budget;
+mod choice;
 mod mover;
 mod room;
 mod slabs;
