@@ -110,7 +110,7 @@ pub struct DefragmenterStats {
     pub moves: u64,
     /// Their bytes.
     pub moved_bytes: u64,
-    /// Bytes of pages that were given back to the system.
+    /// Bytes of pages that were given back to the system, those of slots included.
     pub freed_bytes: u64,
     /// Time spent in slices, waiting for guards included.
     pub busy: Duration,
@@ -130,7 +130,7 @@ impl DefragmenterStats {
         self.futile_passes += u64::from(futile);
         self.moves += report.moves;
         self.moved_bytes += report.moved_bytes;
-        self.freed_bytes += report.freed_bytes;
+        self.freed_bytes += report.freed_bytes + report.freed_slot_bytes;
         self.busy += busy;
         self.longest_pass = self.longest_pass.max(busy);
         self.last = Some(report);

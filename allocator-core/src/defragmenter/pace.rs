@@ -35,6 +35,8 @@ pub(super) struct Pace {
     moved: u64,
     /// Something was gained since this work began.
     gained: bool,
+    /// The last pass gave pages of slots back, as many as a slice may: there may be more.
+    slots_left: bool,
     /// While it rests: the least waste since then, and until when.
     rest: Option<(f64, Instant)>,
 }
@@ -49,6 +51,7 @@ impl Pace {
             least: 1.0,
             moved: 0,
             gained: false,
+            slots_left: false,
             rest: None,
         }
     }
@@ -75,6 +78,9 @@ impl Pace {
         self.waste = usage.waste();
         let is_active = self.state == DefragmenterState::Active;
         let limit = if is_active { stop_below } else { start_above };
+        if is_active && self.slots_left {
+            return true;
+        }
         if self.waste <= limit || usage.wasted() < ignore_below {
             self.state = DefragmenterState::Idle;
             (self.rest, self.futile) = (None, 0);
@@ -106,16 +112,17 @@ impl Pace {
         now: Instant,
     ) -> Verdict {
         self.waste = usage.waste();
-        if report.freed_bytes > 0 || self.waste < self.least - GAIN_MIN {
+        self.slots_left = report.freed_slot_bytes > 0;
+        if report.freed_bytes > 0 || self.slots_left || self.waste < self.least - GAIN_MIN {
             self.least = self.least.min(self.waste);
             (self.moved, self.gained) = (0, true);
         } else {
             self.moved += report.moved_bytes;
         }
-        let stuck = report.moves == 0 && report.freed_bytes == 0;
+        let stuck = report.moves == 0 && report.freed_bytes == 0 && !self.slots_left;
         let futile = stuck || self.moved > usage.committed;
         let pause = self.pause_after(busy);
-        if !futile && !report.complete {
+        if !futile && (!report.complete || self.slots_left) {
             return Verdict { futile, pause };
         }
         // Nothing is left to do, or to gain.
@@ -248,6 +255,18 @@ mod tests {
         assert!(!pace.is_due(wasting(13), now));
         assert!(!pace.is_due(wasting(4), now));
         assert_eq!(pace.state(), DefragmenterState::Idle);
+    }
+
+    #[test]
+    fn it_goes_on_while_pages_of_slots_are_given_back() {
+        let (mut pace, now) = (pace(), Instant::now());
+        for (waste, slots) in [(40, 4096), (0, 4096), (0, 0)] {
+            assert!(pace.is_due(wasting(waste), now));
+            let report = DefragReport { freed_slot_bytes: slots, ..moved(0, 0, true) };
+            let verdict = pace.after(wasting(0), &report, SLICE, now);
+            assert_eq!(verdict.futile, slots == 0);
+        }
+        assert!(!pace.is_due(wasting(0), now));
     }
 
     #[test]
