@@ -4,19 +4,26 @@
 //! is not zero. A scan for a set bit reads one summary word per 4096 bits of empty span, so a
 //! map of a mostly empty heap is searched at the speed of its contents, not of its size.
 //!
-//! Both arrays come zeroed from the allocator, and nothing here writes a zero over a zero. The
-//! parts of a large map that were never set therefore need no memory of their own.
+//! Both arrays begin as zeroes, and nothing here writes a zero over a zero. The parts of a large map
+//! that were never set therefore need no memory of their own, and those where nothing is set any more
+//! can be given back.
 //!
 //! A bitmap knows no lock: whoever shares one keeps it behind theirs.
+
+use crate::raw::ZeroedWords;
+use crate::raw::zeroed::PAGE_WORDS;
+use core::ops::Range;
 
 const WORD: usize = u64::BITS as usize;
 
 /// A fixed number of bits, all clear at first.
 pub(crate) struct Bitmap {
     bits: usize,
-    words: Vec<u64>,
+    words: ZeroedWords,
     /// Invariant: bit `w` is set if and only if `words[w]` is not zero.
-    summary: Vec<u64>,
+    summary: ZeroedWords,
+    /// One bit for each page of words that was written since it was last given back.
+    written: Vec<u64>,
 }
 
 /// The bits of word `word` that lie in `[from, to)`, which must meet that word.
@@ -32,7 +39,12 @@ impl Bitmap {
     /// A bitmap of `bits` clear bits. Allocates zeroed memory and touches none of it.
     pub(crate) fn new(bits: usize) -> Self {
         let words = bits.div_ceil(WORD);
-        Self { bits, words: vec![0; words], summary: vec![0; words.div_ceil(WORD)] }
+        Self {
+            bits,
+            words: ZeroedWords::new(words),
+            summary: ZeroedWords::new(words.div_ceil(WORD)),
+            written: vec![0; words.div_ceil(PAGE_WORDS * WORD)],
+        }
     }
 
     /// Whether `bit` is set. O(1).
@@ -122,13 +134,33 @@ impl Bitmap {
         count
     }
 
+    /// Gives the memory of those of the `pages` that were written and have no set bit back to the system, of the words
+    /// only: the summary is small. One step a page. Whether there are no pages behind these.
+    pub(crate) fn release_clear(&mut self, pages: Range<usize>) -> bool {
+        /// Words of the summary for a page of words.
+        const SUMMARY: usize = PAGE_WORDS / WORD;
+        let all = self.words.len().div_ceil(PAGE_WORDS);
+        for page in pages.start..pages.end.min(all) {
+            let end = ((page + 1) * SUMMARY).min(self.summary.len());
+            let is_written = self.written[page / WORD] >> (page % WORD) & 1 != 0;
+            if is_written && self.summary[page * SUMMARY..end].iter().all(|word| *word == 0) {
+                self.words.release(page..page + 1);
+                self.written[page / WORD] &= !(1 << (page % WORD));
+            }
+        }
+        pages.end >= all
+    }
+
     /// The words that `[from, to)` meets; none where that span is empty.
-    fn words_of(&self, from: usize, to: usize) -> std::ops::Range<usize> {
+    fn words_of(&self, from: usize, to: usize) -> Range<usize> {
         debug_assert!(to <= self.bits, "bit {to} of {}", self.bits);
         if from < to { from / WORD..to.div_ceil(WORD) } else { 0..0 }
     }
 
     fn add(&mut self, word: usize, bits: u64) {
+        if self.words[word] == 0 {
+            self.written[word / (PAGE_WORDS * WORD)] |= 1 << (word / PAGE_WORDS % WORD);
+        }
         self.words[word] |= bits;
         self.summary[word / WORD] |= 1 << (word % WORD);
     }
@@ -256,6 +288,7 @@ mod tests {
                 model[bit] = value;
                 prop_assert_eq!(map.get(bit), value);
             }
+            prop_assert!(map.release_clear(0..BITS));
             assert_summary(&map);
             for (from, to) in asks {
                 let set = |bit: &usize| model[*bit];

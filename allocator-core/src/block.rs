@@ -1,15 +1,17 @@
-//! The header word of a block: who owns it, and how many hold it in place.
+//! The header word of a block: who owns it, how many hold it in place, and the size of raw bytes.
 //!
 //! ```text
-//!  63        46 45       32 31               0
-//! +------------+-----------+------------------+
-//! | holds: 18  | table: 14 | slot: 32         |
-//! +------------+-----------+------------------+
+//!  63        49  48  47          32 31               0
+//! +------------+----+--------------+------------------+
+//! | holds: 15  | 0  | table: 16    | slot: 32         |   an object of a typed table
+//! +------------+----+--------------+------------------+
+//! | holds: 15  | 1  | shape: 16    | slot: 32         |   raw bytes
+//! +------------+----+--------------+------------------+
 //! ```
 //!
 //! *Table* and *slot* say which slot word names the block, so the mover goes from a block to its owner
 //! without a search. Table 0 stands for "no block": a free cell of a slab keeps the next free cell in the
-//! slot half.
+//! slot half. Raw bytes all belong to one table, so theirs have room for their [`Shape`].
 //!
 //! *Holds* counts pins and shared borrows. [`WRITER`] is an exclusive borrow, [`DEAD`] a block that
 //! was replaced and waits for its grace period. A block with holds is neither moved nor reclaimed.
@@ -17,12 +19,16 @@
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 const TABLE_SHIFT: u32 = 32;
-const HOLDS_SHIFT: u32 = 46;
+const RAW: u64 = 1 << 48;
+const HOLDS_SHIFT: u32 = 49;
 const ONE_HOLD: u64 = 1 << HOLDS_SHIFT;
 const HOLDS: u64 = !(ONE_HOLD - 1);
 
-/// Largest table id; 0 is "no block".
-pub(crate) const TABLE_MAX: u16 = (1 << (HOLDS_SHIFT - TABLE_SHIFT)) - 1;
+/// Largest table id: each table takes a mapping of its own, of which systems give a process some ten thousand.
+pub(crate) const TABLE_MAX: u16 = (1 << 14) - 1;
+
+/// The id of the table of raw blocks, which a heap makes first.
+pub(crate) const RAW_TABLE: u16 = 1;
 
 /// The count that stands for one exclusive borrow.
 const WRITER: u64 = HOLDS >> HOLDS_SHIFT;
@@ -41,16 +47,76 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// The header of a new block: held by nobody.
+    /// The header of a new block: held by nobody. Raw bytes have no shape yet.
     pub(crate) const fn header(self) -> u64 {
-        (self.table as u64) << TABLE_SHIFT | self.slot as u64
+        let table = match self.table {
+            RAW_TABLE => RAW,
+            table => (table as u64) << TABLE_SHIFT,
+        };
+        table | self.slot as u64
     }
 
     /// The owner in a header; `None` in that of a free cell.
     pub(crate) const fn of(header: u64) -> Option<Self> {
-        let table = (header >> TABLE_SHIFT) as u16 & TABLE_MAX;
-        if table == 0 { None } else { Some(Self { table, slot: header as u32 }) }
+        let slot = header as u32;
+        if header & RAW != 0 {
+            return Some(Self { table: RAW_TABLE, slot });
+        }
+        match (header >> TABLE_SHIFT) as u16 {
+            0 => None,
+            table => Some(Self { table, slot }),
+        }
     }
+}
+
+/// What the header of raw bytes says of them: `zeroes due:1 | log2(align):4 | slack:11`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Shape(u16);
+
+const SLACK_BITS: u32 = 11;
+const ALIGN_BITS: u32 = 4;
+const ZEROES_DUE: u16 = 1 << (SLACK_BITS + ALIGN_BITS);
+
+impl Shape {
+    /// Of bytes aligned to `align`, a power of two up to 4096. `slack` is what the cell of a slab has more than
+    /// they need, 0 in a chunk, which says so itself (`chunk.rs`).
+    pub(crate) fn new(align: usize, slack: usize, zeroes_due: bool) -> Self {
+        debug_assert!(slack < 1 << SLACK_BITS && align.ilog2() < 1 << ALIGN_BITS);
+        let due = if zeroes_due { ZEROES_DUE } else { 0 };
+        Self(due | (align.ilog2() as u16) << SLACK_BITS | slack as u16)
+    }
+
+    /// That of the raw bytes behind a header; `None` of an object of a typed table, and of a free cell.
+    pub(crate) fn of(header: u64) -> Option<Self> {
+        (header & RAW != 0).then_some(Self((header >> TABLE_SHIFT) as u16))
+    }
+
+    /// Alignment in bytes.
+    pub(crate) fn align(self) -> usize {
+        1 << (self.0 >> SLACK_BITS & ((1 << ALIGN_BITS) - 1))
+    }
+
+    /// Bytes of the cell beyond those that are asked for.
+    pub(crate) fn slack(self) -> usize {
+        usize::from(self.0 & ((1 << SLACK_BITS) - 1))
+    }
+
+    /// The bytes are to be read as zeroes, but were not written yet.
+    pub(crate) fn are_zeroes_due(self) -> bool {
+        self.0 & ZEROES_DUE != 0
+    }
+}
+
+/// Changes the shape of raw bytes. Nobody else changes the header meanwhile: the block is not published yet, or
+/// held exclusively, or locked by the mover and not held.
+pub(crate) fn set_shape(header: &AtomicU64, shape: Shape) {
+    // Relaxed: nobody else stores.
+    let seen = header.load(Ordering::Relaxed);
+    debug_assert!(seen & RAW != 0);
+    let others = seen & !(u64::from(u16::MAX) << TABLE_SHIFT);
+    // Release: who is told of the size finds the bytes that go with it. Partner: the Acquire in `Store::size_of`;
+    // as a rule the end of the hold or the slot word does the same.
+    header.store(others | u64::from(shape.0) << TABLE_SHIFT, Ordering::Release);
 }
 
 /// How a block is to be held.
@@ -145,7 +211,7 @@ pub(crate) fn is_held(header: &AtomicU64) -> bool {
 mod tests {
     use super::*;
 
-    const OWNER: Owner = Owner { table: TABLE_MAX, slot: u32::MAX };
+    const OWNER: Owner = Owner { table: u16::MAX, slot: u32::MAX };
 
     #[test]
     fn owners_survive_every_hold() {
@@ -182,7 +248,22 @@ mod tests {
     }
 
     #[test]
-    fn a_free_cell_has_no_owner() {
+    fn a_free_cell_has_neither_owner_nor_shape() {
         assert_eq!(Owner::of(17), None);
+        assert_eq!(Shape::of(17), None);
+    }
+
+    #[test]
+    fn the_shape_of_raw_bytes_changes_under_a_hold() {
+        let owner = Owner { table: RAW_TABLE, slot: 7 };
+        let header = AtomicU64::new(owner.header());
+        assert_eq!(try_hold(&header, Access::Exclusive), HoldOutcome::Held);
+        let shape = Shape::new(4096, 1024, true);
+        set_shape(&header, shape);
+        assert_eq!(let_go(&header, Access::Exclusive), 0);
+        let seen = header.load(Ordering::Relaxed);
+        assert_eq!((Owner::of(seen), Shape::of(seen), holds(seen)), (Some(owner), Some(shape), 0));
+        assert_eq!((shape.align(), shape.slack(), shape.are_zeroes_due()), (4096, 1024, true));
+        assert_eq!(Shape::of(OWNER.header()), None);
     }
 }

@@ -7,8 +7,8 @@ use crate::block::{self, Access, HoldOutcome};
 use crate::error::{AccessError, AllocError, AllocErrorKind, ResizeError, StaleHandle};
 use crate::guard::Guard;
 use crate::handle::Handle;
+use crate::head::{Head, Size};
 use crate::heap::{Heap, Inner};
-use crate::raw::GRANULE;
 use crate::slot;
 use crate::sync::Backoff;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -17,45 +17,6 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::slice;
-
-/// Size and alignment of a raw block, in one word beside its slot: `zero:1 | log2(align):4 | size:37`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Size(u64);
-
-const SIZE_BITS: u32 = 37;
-const ALIGN_BITS: u32 = 4;
-
-impl Size {
-    fn new(layout: Layout) -> Self {
-        debug_assert!((layout.size() as u64) < 1 << SIZE_BITS);
-        Self(layout.size() as u64 | u64::from(layout.align().trailing_zeros()) << SIZE_BITS)
-    }
-
-    /// The bytes are to be read as zeroes, but were not written yet.
-    fn zeroes_due(self) -> Self {
-        Self(self.0 | 1 << (SIZE_BITS + ALIGN_BITS))
-    }
-
-    pub(crate) fn are_zeroes_due(self) -> bool {
-        self.0 >> (SIZE_BITS + ALIGN_BITS) & 1 == 1
-    }
-
-    pub(crate) fn of(bits: u64) -> Self {
-        Self(bits)
-    }
-
-    pub(crate) fn bytes(self) -> usize {
-        (self.0 & ((1 << SIZE_BITS) - 1)) as usize
-    }
-
-    fn align(self) -> usize {
-        1 << (self.0 >> SIZE_BITS & ((1 << ALIGN_BITS) - 1))
-    }
-
-    pub(crate) fn align_granules(self) -> u32 {
-        self.align().div_ceil(GRANULE) as u32
-    }
-}
 
 /// Whether a call waits for the holders of a block.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,7 +27,7 @@ enum Wait {
 
 /// A block that this call holds.
 struct Held<'h> {
-    header: &'h AtomicU64,
+    head: Head<'h>,
     offset: u32,
     size: Size,
 }
@@ -93,7 +54,7 @@ impl Heap {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn allocate(&self, layout: Layout) -> Result<Handle, AllocError> {
-        self.inner().allocate(layout, |_, _| Size::new(layout).zeroes_due())
+        self.inner().allocate(layout, |_, _| true)
     }
 
     /// Allocates a block whose bytes are zero, written now. O(size).
@@ -104,7 +65,7 @@ impl Heap {
         self.inner().allocate(layout, |inner, offset| {
             // SAFETY: the block is not published yet, so it is ours alone.
             unsafe { inner.store.memory().zero(offset, 0, layout.size()) };
-            Size::new(layout)
+            false
         })
     }
 
@@ -119,7 +80,7 @@ impl Heap {
             let place = inner.store.memory().block(offset).as_ptr();
             // SAFETY: the block is ours alone and has room for `bytes`, which lie elsewhere.
             unsafe { place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-            Size::new(layout)
+            false
         })
     }
 
@@ -133,9 +94,9 @@ impl Heap {
     pub fn deallocate(&self, handle: Handle) -> Result<(), StaleHandle> {
         let inner = self.inner();
         let word = inner.raw.word(handle).ok_or(StaleHandle)?;
-        // The size goes with the slot, which stays ours until it is handed back.
-        let bytes = inner.raw.bytes_of(handle.index());
         let word = slot::unlink(word, handle).ok_or(StaleHandle)?;
+        // The block is in use until it is retired.
+        let bytes = inner.store.room(word.offset());
         inner.raw.retire_raw(inner, handle.index(), word, bytes);
         Ok(())
     }
@@ -147,24 +108,24 @@ impl Heap {
         word.is_some_and(|word| slot::names_object(word.load(Ordering::Acquire), handle))
     }
 
-    /// Bytes of a block.
+    /// Bytes of a block. Waits at most for a copy of this very block.
     ///
     /// # Errors
     /// A stale handle.
     pub fn size(&self, handle: Handle) -> Result<usize, StaleHandle> {
         let inner = self.inner();
+        let word = inner.raw.word(handle).ok_or(StaleHandle)?;
+        // Inside the section the block that the slot names stays in use.
         let _guard = self.enter();
-        if !self.contains(handle) {
-            return Err(StaleHandle);
-        }
-        Ok(inner.raw.bytes_of(handle.index()))
+        let offset = slot::find(word, handle).ok_or(StaleHandle)?;
+        Ok(inner.size_of(&inner.store.head(offset)).bytes)
     }
 
     /// Borrows a block for reading, together with other readers. Waits for a writer; one that this thread
     /// holds itself is a deadlock, as with a lock.
     ///
     /// # Errors
-    /// A stale handle; [`AccessError::Busy`] after 262,141 readers.
+    /// A stale handle; [`AccessError::Busy`] after 32,765 readers.
     pub fn read(&self, handle: Handle) -> Result<BlockRef<'_>, AccessError> {
         self.shared(handle, Wait::Yes)
     }
@@ -225,16 +186,16 @@ impl Heap {
         let mut backoff = Backoff::default();
         let held = loop {
             let held = inner.hold(handle, Access::Shared, wait)?;
-            if !held.size.are_zeroes_due() {
+            if !held.size.zeroes_due {
                 break held;
             }
             // Nobody accessed the block yet. Take it alone, write the zeroes, share it again; another first
             // reader may be at it too, and whoever is first does it for both.
-            block::let_go(held.header, Access::Shared);
+            block::let_go(held.head.header, Access::Shared);
             match inner.hold(handle, Access::Exclusive, Wait::No) {
                 Ok(mut held) => {
-                    inner.write_zeroes(handle, &mut held);
-                    block::downgrade(held.header);
+                    inner.write_zeroes(&mut held);
+                    block::downgrade(held.head.header);
                     break held;
                 }
                 Err(AccessError::Stale) => return Err(AccessError::Stale),
@@ -246,47 +207,54 @@ impl Heap {
         Ok(BlockRef {
             inner,
             place,
-            len: held.size.bytes(),
+            len: held.size.bytes,
             offset: held.offset,
-            header: held.header,
+            header: held.head.header,
         })
     }
 
     fn exclusive(&self, handle: Handle, wait: Wait) -> Result<BlockMut<'_>, AccessError> {
         let inner = self.inner();
         let mut held = inner.hold(handle, Access::Exclusive, wait)?;
-        inner.write_zeroes(handle, &mut held);
+        inner.write_zeroes(&mut held);
         inner.store.memory().track_write(held.offset);
         let place = inner.store.memory().block(held.offset);
         Ok(BlockMut {
             inner,
             place,
-            len: held.size.bytes(),
+            len: held.size.bytes,
             offset: held.offset,
-            header: held.header,
+            header: held.head.header,
         })
     }
 }
 
 impl Inner {
+    /// `init` writes the bytes, or says that they are to be read as zeroes and were not written.
     fn allocate(
         &self,
         layout: Layout,
-        init: impl FnOnce(&Self, u32) -> Size,
+        init: impl FnOnce(&Self, u32) -> bool,
     ) -> Result<Handle, AllocError> {
         let request = self.request(layout).ok_or_else(|| {
             self.refusal(AllocErrorKind::Unsupported, layout.size(), layout.align())
         })?;
         let pair = match self.raw.place_cached_of(request.class) {
             Some(pair) => pair,
-            None => self.raw.place_slowly(self, &request, layout)?,
+            None => {
+                let request = self.store.without_rare_class(&request);
+                self.raw.place_slowly(self, &request, layout)?
+            }
         };
-        let size = init(self, pair.offset());
-        // Release: whoever finds the size by the slot finds it with the block, at the latest through the
-        // Release of `publish`. Partner: the Acquire in `bytes_of`.
-        self.raw.size_word(pair.slot).store(size.0, Ordering::Release);
+        let zeroes_due = init(self, pair.offset());
+        let size = Size { bytes: layout.size(), align: layout.align(), zeroes_due };
+        self.store.head(pair.offset()).set_size(size);
         slot::publish(self.raw.words.get(pair.slot), pair.word);
         Ok(Handle::new(pair.slot, pair.generation()))
+    }
+
+    fn size_of(&self, head: &Head<'_>) -> Size {
+        head.size().expect("the slots of raw blocks name raw blocks")
     }
 
     /// Holds the block of `handle`.
@@ -297,21 +265,11 @@ impl Inner {
             // Inside the section the block that the slot names cannot go away before it is held. The section
             // is left before waiting, so a waiting thread delays nobody's moves.
             let guard = Guard::enter(&self.readers);
-            // Acquire: as in `TableGuard::locate`.
-            let seen = word.load(Ordering::Acquire);
-            let offset = if slot::is_live_for(seen, handle) {
-                Some(seen as u32)
-            } else {
-                slot::resolve(word, handle, seen)
-            };
-            let offset = offset.ok_or(AccessError::Stale)?;
-            let header = self.store.header(offset);
-            match block::try_hold(header, access) {
-                HoldOutcome::Held => {
-                    // Acquire: sizes change under an exclusive hold only, before the Release that ends it.
-                    let size = self.raw.size_word(handle.index()).load(Ordering::Acquire);
-                    return Ok(Held { header, offset, size: Size(size) });
-                }
+            let offset = slot::find(word, handle).ok_or(AccessError::Stale)?;
+            let head = self.store.head(offset);
+            match block::try_hold(head.header, access) {
+                // Sizes change under an exclusive hold only.
+                HoldOutcome::Held => return Ok(Held { head, offset, size: self.size_of(&head) }),
                 HoldOutcome::Full => return Err(AccessError::Busy),
                 HoldOutcome::Busy => {}
             }
@@ -324,62 +282,54 @@ impl Inner {
     }
 
     /// Writes the zeroes that an exclusively held block still owes.
-    fn write_zeroes(&self, handle: Handle, held: &mut Held<'_>) {
-        if !held.size.are_zeroes_due() {
+    fn write_zeroes(&self, held: &mut Held<'_>) {
+        if !held.size.zeroes_due {
             return;
         }
         // SAFETY: held exclusively, and the block has room for its size.
-        unsafe { self.store.memory().zero(held.offset, 0, held.size.bytes()) };
-        held.size = Size(held.size.0 & !Size(0).zeroes_due().0);
-        // Release: as in `allocate`; the readers that follow find it through the end of our hold.
-        self.raw.size_word(handle.index()).store(held.size.0, Ordering::Release);
+        unsafe { self.store.memory().zero(held.offset, 0, held.size.bytes) };
+        held.size.zeroes_due = false;
+        held.head.set_size(held.size);
     }
 
     fn resize(&self, handle: Handle, size: usize, wait: Wait) -> Result<(), ResizeError> {
         let held = self.hold(handle, Access::Exclusive, wait)?;
-        let release = Release(held.header);
-        let align = held.size.align();
+        let release = Release(held.head.header);
+        let align = held.size.align;
         let request = Layout::from_size_align(size, align)
             .ok()
             .and_then(|layout| Some((layout, self.request(layout)?)));
         let Some((layout, request)) = request else {
             return Err(self.refusal(AllocErrorKind::Unsupported, size, align).into());
         };
-        let mut new_size = Size::new(layout);
-        if held.size.are_zeroes_due() {
-            new_size = new_size.zeroes_due();
-        }
-        let kept = held.size.bytes().min(size);
-        let grown = |offset: u32| {
-            if !new_size.are_zeroes_due() {
+        let new_size = Size { bytes: size, ..held.size };
+        let kept = held.size.bytes.min(size);
+        let finish = |offset: u32, head: &Head<'_>| {
+            if !new_size.zeroes_due {
                 // SAFETY: the place has room for `size` bytes and is ours alone.
                 unsafe { self.store.memory().zero(offset, kept, size) };
             }
-            // Release: as in `allocate`.
-            self.raw.size_word(handle.index()).store(new_size.0, Ordering::Release);
+            head.set_size(new_size);
         };
         if self.store.resize_in_place(held.offset, &request) {
-            grown(held.offset);
+            finish(held.offset, &held.head);
             return Ok(());
         }
         let new = self.place(&self.raw, handle.index(), &request, layout)?;
-        if !new_size.are_zeroes_due() {
+        if !new_size.zeroes_due {
             // SAFETY: we hold the old block alone, and the new one is not published yet.
             unsafe { self.store.memory().copy(held.offset, new, kept) };
         }
         let word = self.raw.word_at(handle.index()).expect("the handle was found before");
-        grown(new);
+        finish(new, &self.store.head(new));
         if !slot::swing(word, handle, held.offset, new) {
-            // Somebody freed the block meanwhile. Who found it before may still come to hold it: it must
-            // find the size that the block has. Release: as in `allocate`.
-            self.raw.size_word(handle.index()).store(held.size.0, Ordering::Release);
+            // Somebody freed the block meanwhile.
             self.store.free(new);
             return Err(AccessError::Stale.into());
         }
         core::mem::forget(release);
-        block::bury(held.header);
-        let bytes = held.size.bytes();
-        self.raw.retire_bare(self, held.offset, bytes);
+        block::bury(held.head.header);
+        self.raw.retire_bare(self, held.offset, self.store.room(held.offset));
         Ok(())
     }
 }

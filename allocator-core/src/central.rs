@@ -8,6 +8,7 @@ use crate::placement::{AnyPlacement, Need, Run};
 use crate::raw::os::OS_PAGE;
 use crate::raw::{GRANULE, Memory};
 use crate::space::{End, Space};
+use crate::stripe::Request;
 
 /// Granules of a page of the operating system.
 const PAGE: u32 = (OS_PAGE / GRANULE) as u32;
@@ -69,24 +70,34 @@ impl Central {
         Some(taken)
     }
 
-    /// Takes a page-aligned chunk of `page` granules above granule `above`, as high as there is one.
-    /// O(free runs above).
+    /// Takes a page-aligned chunk of `page` granules above granule `above`, as high as there is one among the free
+    /// runs that begin below `below`, `looks` of them at most; `below` tells where to go on looking, and is
+    /// not above `above` when there is none.
     pub(crate) fn allocate_page_above(
         &mut self,
         memory: &Memory,
         page: u32,
         above: u32,
+        below: &mut u32,
+        looks: usize,
     ) -> Option<Run> {
         let need = Need { len: page, align: page, skew: 0 };
-        let mut from = self.hi;
-        while let Some(run) = self.space.previous_run(memory, from, above) {
+        let mut from = self.hi.min(*below);
+        for _ in 0..looks {
+            let Some(run) = self.space.previous_run(memory, from, above) else {
+                *below = above;
+                return None;
+            };
             if let Some(start) = need.place_high(run).filter(|start| *start >= above) {
                 let taken = Run { start, len: page };
                 self.claim(memory, run, taken);
+                // There may be another page in what is left of the run.
+                *below = start;
                 return Some(taken);
             }
             from = run.start;
         }
+        *below = from;
         None
     }
 
@@ -135,10 +146,10 @@ impl Central {
     }
 
     /// Lets a chunk grow in place; see [`Space::grow`].
-    pub(crate) fn grow(&mut self, memory: &Memory, chunk: Run, len: u32) -> bool {
-        let grown = self.space.grow(memory, chunk, len);
+    pub(crate) fn grow(&mut self, memory: &Memory, chunk: Run, request: &Request) -> bool {
+        let grown = self.space.grow(memory, chunk, request);
         if grown {
-            self.note_taken(Run { start: chunk.start, len });
+            self.note_taken(Run { start: chunk.start, len: request.need.len });
         }
         grown
     }
@@ -148,34 +159,76 @@ impl Central {
         self.committed_pages * OS_PAGE
     }
 
-    /// Gives the pages that lie inside free runs and in `lo..hi` back to the operating system; the bytes that
-    /// were given back. O(free runs and pages of the range).
-    pub(crate) fn release_pages(&mut self, memory: &Memory, lo: u32, hi: u32) -> u64 {
+    /// Gives pages that lie inside free runs and in `lo..hi` back to the operating system, in address order, until
+    /// `limits` are reached: pages, and free runs that are looked at. Gives the number of pages, and up to
+    /// where that is done. O(limits).
+    pub(crate) fn release_some(
+        &mut self,
+        memory: &Memory,
+        lo: u32,
+        hi: u32,
+        limits: (usize, usize),
+    ) -> (usize, u32) {
         if !memory.can_release() {
-            return 0;
+            return (0, hi);
         }
         let mut released = 0;
         // The run that `lo` lies in begins before it.
         let mut at = self.space.previous_start(lo).unwrap_or(lo);
-        while let Some(run) = self.space.next_run(memory, at, hi) {
+        for _ in 0..limits.1 {
+            let Some(run) = self.space.next_run(memory, at, hi) else { return (released, hi) };
             at = run.end();
             // The granule with the tag and the one with the footer stay.
-            let mut page = (run.start + 1).max(lo).div_ceil(PAGE) as usize;
-            let end = ((run.end() - 1).min(hi) / PAGE) as usize;
+            let (first, last) = ((run.start + 1).div_ceil(PAGE), (run.end() - 1) / PAGE);
+            let (first, last) = memory.worth_releasing(first as usize, last as usize);
+            let mut page = first.max(lo.div_ceil(PAGE) as usize);
+            let end = last.min((hi / PAGE) as usize);
             while let Some(from) = self.committed.next_set(page, end.max(page)) {
                 let to = self.committed.next_clear(from, end).unwrap_or(end);
-                // SAFETY: the pages lie inside a free run between its tags, and the lock of the centre
-                // is held.
-                if !unsafe { memory.release(from, to - from) } {
-                    return released;
+                let to = to.min(from + limits.0 - released);
+                if !self.release_range(memory, from, to) {
+                    return (released, hi);
                 }
-                self.committed.clear_range(from, to);
-                self.committed_pages -= to - from;
-                released += ((to - from) * OS_PAGE) as u64;
+                released += to - from;
                 page = to;
+                if released >= limits.0 {
+                    return (released, (to as u32 * PAGE).clamp(lo, hi));
+                }
             }
         }
-        released
+        (released, at.clamp(lo, hi))
+    }
+
+    /// Where more than `most` bytes are committed, gives back as many pages of the free `run`, its highest ones.
+    pub(crate) fn keep_committed(&mut self, memory: &Memory, run: Run, most: usize) {
+        if run.len < 2 || !memory.can_release() {
+            return;
+        }
+        let lo = (run.start + 1).div_ceil(PAGE) as usize;
+        let mut end = ((run.end() - 1) / PAGE) as usize;
+        while self.committed() > most && lo < end {
+            let Some(last) = self.committed.prev_set(end - 1, lo) else { return };
+            let excess = (self.committed() - most).div_ceil(OS_PAGE);
+            let mut from = last;
+            while from > lo && last - from + 1 < excess && self.committed.get(from - 1) {
+                from -= 1;
+            }
+            if !self.release_range(memory, from, last + 1) {
+                return;
+            }
+            end = from;
+        }
+    }
+
+    /// Gives back committed pages that lie inside a free run; false when the system refuses.
+    fn release_range(&mut self, memory: &Memory, from: usize, to: usize) -> bool {
+        // SAFETY: the pages lie inside a free run between its tags, and the lock of the centre is held.
+        if !unsafe { memory.release(from, to - from) } {
+            return false;
+        }
+        self.committed.clear_range(from, to);
+        self.committed_pages -= to - from;
+        true
     }
 
     /// The pages of a run are about to be written.

@@ -2,6 +2,7 @@
 
 use crate::builder::HeapBuilder;
 use crate::cache::Limits;
+use crate::chunk;
 use crate::compact::{Budget, DefragReport, MoverLock};
 use crate::error::{AllocError, AllocErrorKind};
 use crate::guard::{Guard, Readers};
@@ -233,7 +234,7 @@ impl Inner {
         drop: Option<DropFn>,
     ) -> SlotsConfig {
         SlotsConfig {
-            limit: slots_max(&self.store, request.granules, self.spare_slots),
+            limit: slots_max(&self.store, request.need.len - chunk::HEADER, self.spare_slots),
             caching: limits(&self.store, self.thread_cache, Some(&request), Some(bytes)),
             plain: !self.readers.is_asymmetric(),
             huge_pages: self.huge_pages,
@@ -292,13 +293,20 @@ impl Inner {
         slots: &Slots,
         mut attempt: impl FnMut() -> Option<R>,
     ) -> Option<R> {
-        let deadline = Instant::now() + RETIRED_WAIT.min(self.patience);
+        let start = Instant::now();
         loop {
             if let found @ Some(_) = attempt() {
                 return found;
             }
-            let waiting = slots.is_waiting() || self.plain_waiting();
-            if !waiting || self.readers.own_open().is_some() || Instant::now() >= deadline {
+            // Whoever has something in hand gives it back as soon as it runs: that is waited for as for a lock.
+            let wait = if !cfg!(loom) && (slots.is_in_other_hands() || self.plain_in_hand()) {
+                self.patience
+            } else if slots.is_waiting() || self.plain_waiting() {
+                RETIRED_WAIT.min(self.patience)
+            } else {
+                return None;
+            };
+            if self.readers.own_open().is_some() || start.elapsed() >= wait {
                 return None;
             }
             std::thread::yield_now();
@@ -322,6 +330,11 @@ impl Inner {
         self.tables.all().iter().any(|table| table.is_plain() && table.is_waiting())
     }
 
+    /// Whether such blocks are on their way to where they can be had.
+    fn plain_in_hand(&self) -> bool {
+        self.tables.all().iter().any(|table| table.is_plain() && table.is_in_hand())
+    }
+
     /// The error of a refusal, with the numbers of this moment.
     pub(crate) fn refusal(
         &self,
@@ -330,7 +343,7 @@ impl Inner {
         align: usize,
     ) -> AllocError {
         let space = crate::stats::space(&self.store);
-        let pending = self.tables.all().iter().map(|table| table.pending(&self.readers).1).sum();
+        let pending = self.tables.all().iter().map(|table| table.pending(self).1).sum();
         AllocError {
             kind,
             requested,

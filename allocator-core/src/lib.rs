@@ -35,8 +35,8 @@
 //! * A guard that stays open delays moves and reclamation, and is reported; it delays nothing else.
 //!
 //! # Costs
-//! An object costs its slot (8 bytes), its header word (8 bytes in a slab, 16 bytes otherwise) and rounding to
-//! 16 bytes, in slabs to the next of 32 size classes. Offsets have 32 bits and granules 16 bytes, so a heap
+//! An object costs its slot (8 bytes), its header word and rounding: in a slab of a heap from 32 MiB on 8 bytes and to 8
+//! bytes, in smaller heaps 8 bytes and to the next of 32 size classes, otherwise 16 bytes and to 16 bytes. Offsets have 32 bits and granules 16 bytes, so a heap
 //! holds at most 64 GiB. A slot serves at least 2^29 objects before it is retired for good; where its page of 512 slots is given
 //! back to the system now and then, the page does.
 //!
@@ -79,6 +79,7 @@ mod bitmap;
 #[allow(unsafe_code)]
 mod central;
 mod chunk;
+mod head;
 mod pages;
 mod placement;
 mod segment;
@@ -102,7 +103,7 @@ pub mod design {}
 
 pub use blocks::{BlockMut, BlockRef};
 pub use builder::{FenceMode, HeapBuilder};
-pub use compact::{Budget, DefragReport, RoomReport};
+pub use compact::{Budget, DefragReport, Forecast, RoomReport};
 #[cfg(not(loom))]
 pub use defragmenter::{Defragmenter, DefragmenterBuilder, DefragmenterState, DefragmenterStats};
 pub use error::{

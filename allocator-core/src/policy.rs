@@ -14,8 +14,8 @@ use core::str::FromStr;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Policy {
-    /// Slabs of size classes at most an eighth apart for blocks up to 1 KiB (Bonwick, "The Slab Allocator",
-    /// USENIX Summer 1994); two-level segregated fit with a floor probe for the rest (Masmano et al.,
+    /// Slabs of size classes for blocks up to 1 KiB (Bonwick, "The Slab Allocator", USENIX Summer 1994), eight bytes apart in
+    /// heaps with pages of 64 KiB and at most an eighth in smaller ones; two-level segregated fit with a floor probe for the rest (Masmano et al.,
     /// ECRTS 2004). O(1). The default.
     #[default]
     SizeClass,

@@ -12,6 +12,7 @@ use crate::pages::{Label, PageMap};
 use crate::placement::{AnyPlacement, Need, Run};
 use crate::raw::Memory;
 use crate::space::{End, Space};
+use crate::stripe::Request;
 use std::collections::BTreeSet;
 
 /// Blocks above this share of a page go to the centre.
@@ -42,9 +43,9 @@ impl Segments {
         self.space.free()
     }
 
-    /// Length of the largest free run.
-    pub(crate) fn largest(&self, memory: &Memory) -> u32 {
-        self.space.largest(memory)
+    /// Length of the largest free run; see [`Space::largest`].
+    pub(crate) fn largest(&self, memory: &Memory, looks: usize) -> u32 {
+        self.space.largest(memory, looks)
     }
 
     /// Cuts a block; gives its offset. Cost of the policy.
@@ -97,8 +98,8 @@ impl Segments {
     }
 
     /// Lets a chunk grow in place; see [`Space::grow`].
-    pub(crate) fn grow(&mut self, memory: &Memory, chunk: Run, len: u32) -> bool {
-        self.space.grow(memory, chunk, len)
+    pub(crate) fn grow(&mut self, memory: &Memory, chunk: Run, request: &Request) -> bool {
+        self.space.grow(memory, chunk, request)
     }
 
     /// Makes the end of a chunk free.

@@ -1,11 +1,27 @@
-//! Size classes: 1 to 8 granules one by one, then eight to a doubling, so a block wastes less than an
-//! eighth of itself; and how a page is divided into cells of a class.
+//! Size classes, and how a page is divided into cells of a class.
+//!
+//! A class is a number of bytes that a cell holds, a multiple of eight; it says where the headers are. *Apart*: the header words lie together at the start of the
+//! page, and all of a cell is payload, which suits objects that fill cache lines. *Inside*: the last eight bytes of each
+//! cell are its header, which costs nothing where the payload leaves them free. Of the two the one that wastes less
+//! is taken, so cells fit to eight bytes though offsets count sixteen.
+//!
+//! Large pages have every class up to 1 KiB. Where pages are small, and a partly filled one of each class
+//! would be a large share of the heap, there are 32 classes: 1 to 16 granules one by one, then eight to a doubling, headers
+//! apart.
 
-/// Number of classes.
-pub(crate) const CLASSES: usize = 32;
+use crate::raw::GRANULE;
 
-/// Granules of the largest class: blocks up to 1 KiB live in slabs.
-pub(crate) const LARGEST: u32 = granules(CLASSES - 1);
+/// Granules of the longest cell.
+const CELL_MAX: u32 = 64;
+
+/// Number of classes, whether a heap has cells of them or not.
+pub(crate) const CLASSES: usize = 2 * CELL_MAX as usize;
+
+/// Bytes of a header word.
+const HEADER: usize = 8;
+
+/// Largest payload in bytes.
+const LARGEST: usize = CELL_MAX as usize * GRANULE;
 
 /// Fewest cells that make a slab of a class worthwhile.
 const CELLS_MIN: u32 = 4;
@@ -13,59 +29,77 @@ const CELLS_MIN: u32 = 4;
 /// Cells start aligned to at most this many granules.
 const ALIGN_MAX: u32 = 16;
 
-const _: () = assert!(LARGEST == 64);
+/// Granules of the pages from which on there is a class for each length.
+const LARGE_PAGE: u32 = (64 << 10) / GRANULE as u32;
+
+/// "No class" in the index.
+const NONE: u8 = u8::MAX;
+
+const _: () = assert!(CLASSES <= NONE as usize);
+
+/// Bytes of payload that a cell of `class` holds.
+pub(crate) const fn room(class: usize) -> usize {
+    (class + 1) * HEADER
+}
+
+/// Whether cells of `class` have their headers inside.
+const fn is_inside(class: usize) -> bool {
+    class.is_multiple_of(2)
+}
 
 /// Granules of a cell of `class`.
 pub(crate) const fn granules(class: usize) -> u32 {
-    if class < 8 {
-        class as u32 + 1
-    } else {
-        let doubling = (class as u32 - 8) / 8;
-        let step = (class as u32 - 8) % 8;
-        (9 + step) << doubling
-    }
+    class as u32 / 2 + 1
 }
 
-/// The smallest class whose cells hold `needed` granules (at least 1). O(1).
-const fn class_of(needed: u32) -> usize {
-    if needed <= 8 {
-        return needed as usize - 1;
-    }
-    // `needed - 1` has its leading bit at 3 + doubling.
-    let doubling = (needed - 1).ilog2() - 3;
-    let step = (needed - 1) >> doubling;
-    (doubling * 8 + step) as usize
+/// Whether heaps of small pages have the class.
+const fn is_coarse(class: usize) -> bool {
+    let cell = granules(class);
+    let step = if cell <= 16 { 1 } else { 1 << (cell - 1).ilog2() >> 3 };
+    !is_inside(class) && cell.is_multiple_of(step)
 }
 
-/// How a page is divided: header words of the cells, then the cells.
+/// How a page is divided into cells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Geometry {
     /// Granules of a cell.
     pub(crate) cell: u32,
-    /// Cells of a slab; 0 when the page is too small for the class.
+    /// Bytes of payload that a cell holds.
+    pub(crate) room: usize,
+    /// Cells of a slab; 0 when the heap has no such slabs.
     pub(crate) cells: u32,
     /// Granules from the start of the page to the first cell.
     pub(crate) first: u32,
     /// Alignment of the cells, in granules.
     pub(crate) align: u32,
+    is_inside: bool,
+    /// 2^32 / `cell`, rounded up: dividing by multiplying.
+    inverse: u64,
 }
 
 impl Geometry {
-    const NONE: Self = Self { cell: 1, cells: 0, first: 0, align: 1 };
-
     fn new(class: usize, page: u32) -> Self {
         let cell = granules(class);
         let align = (1 << cell.trailing_zeros()).min(ALIGN_MAX);
-        let first = |cells: u32| (1 + cells.div_ceil(2)).next_multiple_of(align);
-        // Two header words to a granule: the largest count that fits is near this one.
-        let mut cells = 2 * page / (2 * cell + 1);
+        let headers = |cells: u32| if is_inside(class) { 0 } else { cells.div_ceil(2) };
+        let first = |cells: u32| (1 + headers(cells)).next_multiple_of(align);
+        // The largest count that fits is this one or near it.
+        let mut cells = if page >= LARGE_PAGE || is_coarse(class) { page / cell } else { 0 };
         while cells > 0 && first(cells) + cells * cell > page {
             cells -= 1;
         }
         if cells < CELLS_MIN {
-            return Self::NONE;
+            cells = 0;
         }
-        Self { cell, cells, first: first(cells), align }
+        Self {
+            cell,
+            room: room(class),
+            cells,
+            first: first(cells),
+            align,
+            is_inside: is_inside(class),
+            inverse: (1_u64 << 32).div_ceil(u64::from(cell)),
+        }
     }
 
     /// Granules of all cells.
@@ -74,8 +108,10 @@ impl Geometry {
     }
 
     /// Which cell of the slab at `page` is at `offset`.
+    #[inline]
     pub(crate) fn cell_at(&self, page: u32, offset: u32) -> u32 {
-        (offset - page - self.first) / self.cell
+        // Exact: the error of the inverse is below 2^-32 a granule, and a page has fewer than 2^26 of them.
+        ((u64::from(offset - page - self.first) * self.inverse) >> 32) as u32
     }
 
     /// The offset of a cell of the slab at `page`.
@@ -85,39 +121,85 @@ impl Geometry {
 
     /// Where the header word of a cell is, in words of 8 bytes from granule 0.
     pub(crate) fn header_index(&self, page: u32, cell: u32) -> u64 {
-        u64::from(page) * 2 + 2 + u64::from(cell)
+        if self.is_inside {
+            u64::from(self.offset(page, cell) + self.cell) * 2 - 1
+        } else {
+            u64::from(page) * 2 + 2 + u64::from(cell)
+        }
+    }
+
+    /// The same for the cell at `offset`.
+    #[inline]
+    pub(crate) fn header_of(&self, page: u32, offset: u32) -> u64 {
+        if self.is_inside {
+            u64::from(offset + self.cell) * 2 - 1
+        } else {
+            u64::from(page) * 2 + 2 + u64::from(self.cell_at(page, offset))
+        }
     }
 }
+
+/// Alignments with an index of their own: 1, 2, 4, 8 and 16 granules.
+const ALIGNMENTS: usize = ALIGN_MAX.ilog2() as usize + 1;
 
 /// The geometries of all classes for one page size.
 #[derive(Debug)]
 pub(crate) struct Classes {
-    geometries: [Geometry; CLASSES],
+    geometries: Box<[Geometry]>,
+    /// The class of each alignment and payload, in words of 8 bytes.
+    index: Box<[[u8; LARGEST / HEADER + 1]]>,
 }
 
 impl Classes {
     /// For pages of `page` granules.
     pub(crate) fn new(page: u32) -> Self {
-        Self { geometries: core::array::from_fn(|class| Geometry::new(class, page)) }
+        let geometries: Box<[Geometry]> =
+            (0..CLASSES).map(|class| Geometry::new(class, page)).collect();
+        let mut index = vec![[NONE; LARGEST / HEADER + 1]; ALIGNMENTS].into_boxed_slice();
+        for (log2, classes) in index.iter_mut().enumerate() {
+            for (words, class) in classes.iter_mut().enumerate() {
+                *class = best(&geometries, words.max(1) * HEADER, 1 << log2);
+            }
+        }
+        Self { geometries, index }
     }
 
+    /// Whether there is a class for each length.
+    pub(crate) fn are_fine(&self) -> bool {
+        self.geometries[0].cells > 0
+    }
+
+    #[inline]
     pub(crate) fn geometry(&self, class: usize) -> &Geometry {
         &self.geometries[class]
     }
 
-    /// The class for a block of `needed` granules aligned to `align` granules, if slabs hold such blocks.
-    pub(crate) fn class_for(&self, needed: u32, align: u32) -> Option<usize> {
-        if needed > LARGEST || align > ALIGN_MAX {
-            return None;
-        }
-        let smallest = class_of(needed.max(1));
-        (smallest..CLASSES)
-            // Beyond twice the size, a block of its own wastes less.
-            .take_while(|class| granules(*class) <= 2 * needed.max(align))
-            .find(|class| {
-                self.geometries[*class].align >= align && self.geometries[*class].cells > 0
-            })
+    /// The class for a block of `bytes` aligned to `align` granules, if slabs hold such blocks. O(1).
+    #[inline]
+    pub(crate) fn class_for(&self, bytes: usize, align: u32) -> Option<usize> {
+        let by_size = self.index.get(align.ilog2() as usize)?;
+        let class = *by_size.get(bytes.div_ceil(HEADER))?;
+        (class != NONE).then_some(usize::from(class))
     }
+}
+
+/// Of the classes whose cells hold `bytes` aligned to `align` granules the one of whose cells most go into a page, the
+/// headers apart if there is a choice.
+fn best(geometries: &[Geometry], bytes: usize, align: u32) -> u8 {
+    // Beyond twice the size, a block of its own wastes less.
+    let longest = 2 * (bytes.div_ceil(GRANULE) as u32).max(align);
+    let holds = |geometry: &Geometry| {
+        geometry.cells > 0
+            && geometry.room >= bytes
+            && geometry.align >= align
+            && geometry.cell <= longest
+    };
+    let fitting = (0..CLASSES).filter(|class| holds(&geometries[*class]));
+    let fewest = |class: &usize| {
+        let geometry = &geometries[*class];
+        (u32::MAX - geometry.cells, geometry.is_inside, *class)
+    };
+    fitting.min_by_key(fewest).map_or(NONE, |class| class as u8)
 }
 
 #[cfg(all(test, not(loom)))]
@@ -125,12 +207,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_class_of_each_size_is_the_smallest_that_holds_it() {
-        for needed in 1..=LARGEST {
-            let class = class_of(needed);
-            assert!(granules(class) >= needed, "{needed}");
-            assert!(class == 0 || granules(class - 1) < needed, "{needed}");
-            assert!(granules(class) - needed <= needed / 8, "{needed} wastes too much");
+    fn large_pages_waste_at_most_eight_bytes_of_a_cell() {
+        let classes = Classes::new(LARGE_PAGE);
+        for bytes in 1..=LARGEST {
+            let class = classes.class_for(bytes, 1).unwrap();
+            let geometry = classes.geometry(class);
+            assert!(geometry.room >= bytes, "{bytes}");
+            // The page's remainder may make a longer cell no worse.
+            let cost =
+                geometry.cell as usize * GRANULE + if geometry.is_inside { 0 } else { HEADER };
+            let least = bytes.next_multiple_of(HEADER) + HEADER;
+            let best = 65536 / ((65536 - GRANULE) / least).max(1);
+            assert!(cost <= least + HEADER || cost <= best + HEADER, "{bytes}: {cost} of {least}");
+        }
+        assert_eq!(granules(classes.class_for(64, 1).unwrap()), 4);
+        assert_eq!(granules(classes.class_for(100, 1).unwrap()), 7);
+        assert!(is_inside(classes.class_for(100, 1).unwrap()));
+    }
+
+    #[test]
+    fn small_pages_have_classes_at_most_an_eighth_apart() {
+        let classes = Classes::new(1024);
+        let coarse = (0..CLASSES).filter(|class| is_coarse(*class)).count();
+        assert_eq!(coarse, 32);
+        for bytes in 1..=LARGEST {
+            let class = classes.class_for(bytes, 1).unwrap();
+            let (room, needed) = (room(class), bytes.next_multiple_of(GRANULE));
+            assert!(is_coarse(class) && room >= bytes, "{bytes}");
+            assert!(room - needed <= needed / 8, "{bytes} in {room}");
         }
     }
 
@@ -140,32 +244,44 @@ mod tests {
             for class in 0..CLASSES {
                 let geometry = Geometry::new(class, page);
                 if geometry.cells == 0 {
-                    assert!(CELLS_MIN * granules(class) + 1 + CELLS_MIN / 2 + ALIGN_MAX > page);
+                    let few = CELLS_MIN * granules(class) + 1 + CELLS_MIN / 2 + ALIGN_MAX > page;
+                    assert!(few || page < LARGE_PAGE && !is_coarse(class));
                     continue;
                 }
-                let last = geometry.cells - 1;
-                assert!(geometry.header_index(0, last) < u64::from(geometry.first) * 2);
-                assert!(geometry.offset(0, last) + geometry.cell <= page);
-                assert_eq!(geometry.cell_at(0, geometry.offset(0, last)), last);
                 assert_eq!(geometry.first % geometry.align, 0);
                 assert_eq!(geometry.cell % geometry.align, 0);
+                for cell in 0..geometry.cells {
+                    let offset = geometry.offset(0, cell);
+                    assert!(offset + geometry.cell <= page);
+                    assert_eq!(geometry.cell_at(0, offset), cell);
+                    let header = geometry.header_index(0, cell) as usize * HEADER;
+                    assert_eq!(geometry.header_of(0, offset) as usize * HEADER, header);
+                    let payload = offset as usize * GRANULE;
+                    if geometry.is_inside {
+                        assert_eq!(header, payload + geometry.room);
+                    } else {
+                        assert!(header >= GRANULE && header < geometry.first as usize * GRANULE);
+                    }
+                }
             }
         }
     }
 
     #[test]
     fn alignment_is_part_of_the_class() {
-        let classes = Classes::new(4096);
-        for align in [1, 2, 4, 8, 16] {
-            for needed in 1..=LARGEST {
-                if let Some(class) = classes.class_for(needed, align) {
-                    assert!(granules(class) >= needed);
-                    assert!(classes.geometry(class).align >= align);
+        for page in [1024, 4096] {
+            let classes = Classes::new(page);
+            for align in [1, 2, 4, 8, 16] {
+                for bytes in 1..=LARGEST {
+                    if let Some(class) = classes.class_for(bytes, align) {
+                        assert!(room(class) >= bytes);
+                        assert!(classes.geometry(class).align >= align);
+                    }
                 }
             }
+            assert_eq!(classes.class_for(LARGEST + 1, 1), None);
+            assert_eq!(classes.class_for(1, 32), None);
+            assert_eq!(classes.class_for(0, 1), classes.class_for(1, 1));
         }
-        assert_eq!(classes.class_for(LARGEST + 1, 1), None);
-        assert_eq!(classes.class_for(1, 32), None);
-        assert_eq!(classes.class_for(0, 1), Some(0));
     }
 }

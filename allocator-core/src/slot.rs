@@ -118,6 +118,14 @@ pub(crate) fn publish(word: &AtomicU64, vacant: Snapshot) {
     word.store(vacant.with_tag(LIVE).0, Ordering::Release);
 }
 
+/// Finds the offset of the object that `handle` names; `None` where it is stale. Cancels a planned move, waits for the
+/// end of a running one. The caller is inside a read-side section.
+pub(crate) fn find<T: ?Sized>(word: &AtomicU64, handle: Handle<T>) -> Option<u32> {
+    // Acquire: as in `TableGuard::locate`.
+    let seen = word.load(Ordering::Acquire);
+    if is_live_for(seen, handle) { Some(seen as u32) } else { resolve(word, handle, seen) }
+}
+
 /// Finds the offset of the object that `handle` names, where the first load did not show it live: cancels
 /// a planned move, waits for the end of a running one (the copy of this one block).
 ///

@@ -18,6 +18,7 @@ use crate::bitmap::Bitmap;
 use crate::chunk;
 use crate::placement::{AnyPlacement, FreeMemory, Link, Need, Placement, Run};
 use crate::raw::Memory;
+use crate::stripe::Request;
 
 const LENGTH: usize = 0;
 const NEXT: usize = 1;
@@ -88,9 +89,9 @@ impl Space {
         self.free
     }
 
-    /// Length of the largest free run. Cost of the policy's `largest`.
-    pub(crate) fn largest(&self, memory: &Memory) -> u32 {
-        self.placement.largest(&Tags { memory, first: &self.first })
+    /// Length of the largest free run among `looks` that are nearly as long. Cost of the policy's `largest`.
+    pub(crate) fn largest(&self, memory: &Memory, looks: usize) -> u32 {
+        self.placement.largest(&Tags { memory, first: &self.first }, looks)
     }
 
     /// Takes a place for `need` out of a free run that the policy picks. Cost of the policy, plus O(1).
@@ -137,16 +138,25 @@ impl Space {
         joined
     }
 
-    /// Lets the used chunk grow to `len` granules where the space behind it is free; false where it is
+    /// Lets the used chunk grow as far as `request` needs it where the space behind it is free; false where it is
     /// not. O(1) plus the policy.
-    pub(crate) fn grow(&mut self, memory: &Memory, chunk: Run, len: u32) -> bool {
+    pub(crate) fn grow(&mut self, memory: &Memory, chunk: Run, request: &Request) -> bool {
+        let len = request.need.len;
         let more = len - chunk.len;
         let Some(run) = self.run_at(memory, chunk.end()).filter(|run| run.len >= more) else {
             return false;
         };
         self.claim(memory, run, Run { start: run.start, len: more });
-        chunk::set_len(memory, chunk.start, len);
+        chunk::set_block(memory, Run { start: chunk.start, len }, request.bytes);
         true
+    }
+
+    /// Gives pages of the maps of the ends of free runs that are clear back to the system: `most` pages from number `from`
+    /// on are looked at. Gives where to go on, and whether that was the end. O(most).
+    pub(crate) fn release_maps(&mut self, from: u32, most: u32) -> (u32, bool) {
+        let pages = from as usize..from.saturating_add(most) as usize;
+        let done = [&mut self.first, &mut self.last].map(|map| map.release_clear(pages.clone()));
+        (from.saturating_add(most), done.iter().all(|done| *done))
     }
 
     /// The free run that ends just before `at`.

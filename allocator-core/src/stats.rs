@@ -2,7 +2,7 @@
 
 use crate::heap::{Heap, Inner};
 use crate::raw::GRANULE;
-use crate::size_class::granules;
+use crate::size_class::room;
 use crate::store::Store;
 use crate::stripe::Stripe;
 
@@ -38,7 +38,7 @@ pub struct Stats {
     pub resident: Option<usize>,
     /// Retired objects whose blocks are not free yet.
     pub pending_blocks: usize,
-    /// Bytes of these.
+    /// Bytes of these; of raw blocks, those that their places have room for.
     pub pending_bytes: usize,
     /// Blocks that threads keep for their next inserts; see
     /// [`HeapBuilder::thread_cache`](crate::HeapBuilder::thread_cache).
@@ -94,6 +94,7 @@ pub(crate) struct SpaceStats {
     pub(crate) stripes: Vec<StripeStats>,
     held_granules: u64,
     central_free: u64,
+    trimmed: u64,
 }
 
 impl SpaceStats {
@@ -117,14 +118,25 @@ impl SpaceStats {
 
 /// Sums up the store, one lock at a time. O(stripes), and the cost of the policy's `largest`.
 pub(crate) fn space(store: &Store) -> SpaceStats {
+    space_of(store, usize::MAX)
+}
+
+/// The fragmentation; the largest free run is looked for among so many that are nearly of its length.
+pub(crate) fn fragmentation_of(store: &Store, looks: usize) -> f64 {
+    space_of(store, looks).fragmentation()
+}
+
+fn space_of(store: &Store, looks: usize) -> SpaceStats {
     let mut sum = SpaceStats::default();
     for number in 0..store.stripes() {
         let mut stripe = store.stripe(number);
+        let mut trimmed = 0;
         let share = match &mut *stripe {
             Stripe::Slabs(slabs) => {
                 let totals = slabs.totals();
+                trimmed = totals.trimmed;
                 if let Some(class) = slabs.largest_class() {
-                    sum.note_cell(granules(class) as usize * GRANULE);
+                    sum.note_cell(room(class));
                 }
                 StripeStats {
                     pages: totals.pages,
@@ -136,10 +148,11 @@ pub(crate) fn space(store: &Store) -> SpaceStats {
                 let pages = segments.pages().count();
                 let free = segments.free() as usize * GRANULE;
                 let page = store.shared.pages.page() as usize * GRANULE;
-                sum.note_run(segments.largest(store.memory()));
+                sum.note_run(segments.largest(store.memory(), looks));
                 StripeStats { pages, live_bytes: pages * page - free, free_bytes: free }
             }
         };
+        sum.trimmed += trimmed;
         sum.held_granules += share.pages as u64 * u64::from(store.shared.pages.page());
         sum.free_bytes += share.free_bytes;
         sum.stripes.push(share);
@@ -147,8 +160,8 @@ pub(crate) fn space(store: &Store) -> SpaceStats {
     let central = store.central();
     sum.central_free = central.space.free();
     sum.free_bytes += sum.central_free as usize * GRANULE;
-    sum.note_run(central.space.largest(store.memory()));
-    sum.committed = central.committed();
+    sum.note_run(central.space.largest(store.memory(), looks));
+    sum.committed = central.committed().saturating_sub(sum.trimmed as usize * GRANULE);
     sum
 }
 
@@ -233,7 +246,7 @@ fn stats(inner: &Inner) -> Stats {
     let used = u64::from(hi - lo).saturating_sub(space.held_granules + space.central_free);
     let in_stripes: usize = space.stripes.iter().map(|stripe| stripe.live_bytes).sum();
     let tables = inner.tables.all();
-    let pending = tables.iter().map(|table| table.pending(&inner.readers));
+    let pending = tables.iter().map(|table| table.pending(inner));
     let (pending_blocks, pending_bytes) = pending.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     let cached = tables.iter().map(|table| table.cached(&inner.readers));
     let (cached_blocks, cached_bytes) = cached.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));

@@ -8,15 +8,18 @@ use crate::placement::{AnyPlacement, FirstFit, Need, Run, Tlsf};
 use crate::policy::Policy;
 use crate::raw::{GRANULE, Memory};
 use crate::segment::Segments;
-use crate::size_class::Classes;
+use crate::size_class::{CLASSES, Classes};
 use crate::slab::Slabs;
 use crate::space::End;
 use crate::stripe::{Request, Shared, Stripe, home};
-use crate::sync::atomic::AtomicU64;
 use crate::sync::{Mutex, MutexGuard};
 use core::alloc::Layout;
 use core::num::NonZeroUsize;
+use core::sync::atomic::{AtomicU32, Ordering};
 use crossbeam_utils::CachePadded;
+
+/// A class has slabs once as many blocks were asked for as fill this part of one.
+const RARE: u32 = 2;
 
 /// Where the blocks of a heap are.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub(crate) struct Store {
     pub(crate) shared: Shared,
     stripes: Box<[CachePadded<Mutex<Stripe>>]>,
     central: CachePadded<Mutex<Central>>,
+    /// Raw blocks of each class that were placed outside of slabs.
+    outside: Box<[AtomicU32]>,
 }
 
 impl Store {
@@ -45,7 +50,8 @@ impl Store {
         let stripes =
             (0..stripes).map(|number| CachePadded::new(Mutex::new(stripe(number)))).collect();
         let central = CachePadded::new(Mutex::new(Central::new(&memory, placement())));
-        Self { shared: Shared { memory, pages, classes }, stripes, central }
+        let outside = (0..CLASSES).map(|_| AtomicU32::new(0)).collect();
+        Self { shared: Shared { memory, pages, classes }, stripes, central, outside }
     }
 
     pub(crate) fn memory(&self) -> &Memory {
@@ -58,8 +64,23 @@ impl Store {
         let align = layout.align().div_ceil(GRANULE) as u32;
         let needed = u32::try_from(needed).ok()?;
         let len = needed.checked_add(chunk::HEADER)?;
-        let class = self.shared.classes.class_for(needed, align);
-        Some(Request { granules: needed, need: Need { len, align, skew: chunk::HEADER }, class })
+        let class = self.shared.classes.class_for(layout.size(), align);
+        let need = Need { len, align, skew: chunk::HEADER };
+        Some(Request { bytes: layout.size(), need, class })
+    }
+
+    /// The request as it is made for a raw block: without its class as long as few blocks of it were asked for, where
+    /// there are many classes. A slab of each would cost a small heap more than it saves, which those of typed pools,
+    /// whose objects are many, do not.
+    pub(crate) fn without_rare_class(&self, request: &Request) -> Request {
+        let is_rare = |class: usize| {
+            let cells = self.shared.classes.geometry(class).cells;
+            // Relaxed: a count that orders nothing.
+            self.shared.classes.are_fine()
+                && self.outside[class].load(Ordering::Relaxed) < cells / RARE
+                && self.outside[class].fetch_add(1, Ordering::Relaxed) < cells / RARE
+        };
+        Request { class: request.class.filter(|class| !is_rare(*class)), ..*request }
     }
 
     /// Finds room without waiting for anything but locks: in the home stripe, in a new page for it, in the
@@ -183,24 +204,6 @@ impl Store {
         }
     }
 
-    /// The header word of the block at `offset`.
-    ///
-    /// The block must not go away meanwhile: the caller is inside a read-side section and found it through
-    /// its slot, holds it, or owns it.
-    #[inline]
-    pub(crate) fn header(&self, offset: u32) -> &AtomicU64 {
-        let pages = &self.shared.pages;
-        let index = match pages.label(offset) {
-            Label::Slab { class, .. } => {
-                let geometry = self.shared.classes.geometry(usize::from(class));
-                let page = pages.start(offset);
-                geometry.header_index(page, geometry.cell_at(page, offset))
-            }
-            Label::Central | Label::Segment { .. } => chunk::header_index(offset),
-        };
-        self.memory().header(index)
-    }
-
     /// Runs `f` while the lock is held under which a block at `offset` would be freed; for callers who do
     /// not know that a block is still there, and find out in `f`.
     pub(crate) fn with_lock_of<R>(&self, offset: u32, f: impl Fn() -> R) -> R {
@@ -217,17 +220,18 @@ impl Store {
     }
 
     /// Makes the block at `offset`, which the caller owns alone, fit `request` without moving it; false
-    /// where that cannot be done. A block with a chunk of its own gives back what it no longer needs.
+    /// where that cannot be done. A block with a chunk of its own gives back what it no longer needs, and has the size that
+    /// is asked for from then on.
     pub(crate) fn resize_in_place(&self, offset: u32, request: &Request) -> bool {
         let memory = self.memory();
         self.with_block(offset, |label, stripe| match (label, stripe) {
             (Label::Slab { class, .. }, _) => {
-                request.class.is_some_and(|wanted| wanted <= usize::from(class))
+                request.bytes <= self.shared.classes.geometry(usize::from(class)).room
             }
             (_, Some(Stripe::Segments(segments))) => {
                 let chunk = chunk::of_block(memory, offset);
-                match cut(memory, chunk, request.need.len) {
-                    Cut::Longer => segments.grow(memory, chunk, request.need.len),
+                match cut(memory, chunk, request) {
+                    Cut::Longer => segments.grow(memory, chunk, request),
                     Cut::Same => true,
                     Cut::Shorter(rest) => {
                         segments.release(memory, rest);
@@ -238,8 +242,8 @@ impl Store {
             _ => {
                 let mut central = self.central.lock();
                 let chunk = chunk::of_block(memory, offset);
-                match cut(memory, chunk, request.need.len) {
-                    Cut::Longer => central.grow(memory, chunk, request.need.len),
+                match cut(memory, chunk, request) {
+                    Cut::Longer => central.grow(memory, chunk, request),
                     Cut::Same => true,
                     Cut::Shorter(rest) => {
                         central.release(memory, rest);
@@ -253,12 +257,15 @@ impl Store {
     /// Gives the centre all that stripes hold without need: empty slabs, and the free parts of segments. Then
     /// contiguous free memory is contiguous for the centre too, whatever the stripes.
     pub(crate) fn drain(&self) {
-        for stripe in &self.stripes {
-            let mut stripe = stripe.lock();
-            let mut central = self.central.lock();
-            for run in stripe.drain(&self.shared) {
-                central.release(self.memory(), run);
-            }
+        (0..self.stripes()).for_each(|number| self.drain_stripe(number));
+    }
+
+    /// The same for one stripe.
+    pub(crate) fn drain_stripe(&self, number: usize) {
+        let mut stripe = self.stripes[number].lock();
+        let mut central = self.central.lock();
+        for run in stripe.drain(&self.shared) {
+            central.release(self.memory(), run);
         }
     }
 
@@ -297,12 +304,16 @@ enum Cut {
     Shorter(Run),
 }
 
-fn cut(memory: &Memory, chunk: Run, len: u32) -> Cut {
+fn cut(memory: &Memory, chunk: Run, request: &Request) -> Cut {
+    let len = request.need.len;
     match len.cmp(&chunk.len) {
         core::cmp::Ordering::Greater => Cut::Longer,
-        core::cmp::Ordering::Equal => Cut::Same,
+        core::cmp::Ordering::Equal => {
+            chunk::set_block(memory, chunk, request.bytes);
+            Cut::Same
+        }
         core::cmp::Ordering::Less => {
-            chunk::set_len(memory, chunk.start, len);
+            chunk::set_block(memory, Run { start: chunk.start, len }, request.bytes);
             Cut::Shorter(Run { start: chunk.start + len, len: chunk.len - len })
         }
     }

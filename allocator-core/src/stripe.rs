@@ -16,8 +16,8 @@ use core::num::NonZeroUsize;
 /// A request for a block, in the terms of the store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
-    /// Granules of the payload, at least one.
-    pub(crate) granules: u32,
+    /// Bytes of the payload.
+    pub(crate) bytes: usize,
     /// The payload and a header granule before it, for a block with a chunk of its own.
     pub(crate) need: Need,
     /// The size class, where slabs hold such blocks.
@@ -80,10 +80,10 @@ impl Stripe {
         owner: Owner,
     ) -> Option<u32> {
         let Shared { memory, classes, .. } = shared;
-        let Request { granules, need, .. } = *request;
+        let need = request.need;
         match self {
             Self::Slabs(slabs) => {
-                slabs.allocate_anywhere(memory, classes, granules, need.align, owner)
+                slabs.allocate_anywhere(memory, classes, request.bytes, need.align, owner)
             }
             Self::Segments(segments) => segments.allocate(memory, need, owner),
         }

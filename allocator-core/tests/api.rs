@@ -125,7 +125,7 @@ fn errors_say_what_happened() {
 
 #[test]
 fn readers_are_counted_up_to_the_limit() {
-    const READERS_MAX: usize = 262_141;
+    const READERS_MAX: usize = 32_765;
     let heap = heap(Policy::default(), 1 << 16);
     let handle = put(&heap, bytes(10), 1).unwrap();
     let borrows: Vec<_> = (0..READERS_MAX).map(|_| heap.read(handle).unwrap()).collect();
@@ -140,7 +140,7 @@ fn a_reader_too_many_is_refused_and_does_not_wait() {
     let refused = common::within(std::time::Duration::from_secs(5), || {
         let heap = heap(Policy::default(), 1 << 16);
         let handle = put(&heap, bytes(10), 1).unwrap();
-        let borrows: Vec<_> = (0..262_141).map(|_| heap.read(handle).unwrap()).collect();
+        let borrows: Vec<_> = (0..32_765).map(|_| heap.read(handle).unwrap()).collect();
         let refused = heap.read(handle).map(|_| ());
         drop(borrows);
         refused
@@ -185,7 +185,9 @@ fn statistics_add_up() {
             handles.iter().for_each(|handle| heap.deallocate(*handle).unwrap());
             let stats = heap.stats();
             assert_eq!((stats.live_blocks, stats.pending_blocks), (0, 500), "{policy}");
-            assert_eq!(stats.pending_bytes, wanted, "{policy}: retired ones still have blocks");
+            let pending = stats.pending_bytes;
+            assert!(pending >= wanted, "{policy}: retired ones still have blocks");
+            assert!(pending < wanted * 9 / 8 + 500 * 16, "{policy}: {stats:?}");
             assert!(stats.live_bytes >= wanted, "{policy}");
             drop(guard);
             assert_eq!(heap.flush(), 500);

@@ -119,7 +119,7 @@ fn a_heap_serves_so_many_tables_and_no_more() {
             Ok(table) => tables.push(table),
             Err(error) => break error,
         }
-        assert!(tables.len() < 1 << 14, "a header names 2^14 tables, and one stands for none");
+        assert!(tables.len() < 1 << 14, "ids go up to 2^14, and one stands for no table");
     };
     assert_eq!(error.kind, AllocErrorKind::TooManyPools);
     assert_eq!(error.to_string(), "the heap serves no more pools");

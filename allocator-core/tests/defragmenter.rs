@@ -44,6 +44,10 @@ fn it_gives_back_what_a_sparse_heap_holds() {
         assert!(after.committed < before.committed * 2 / 3, "{policy}: {after:?}");
         assert!(stats.freed_bytes >= (before.committed - after.committed) as u64, "{policy}");
         assert!(stats.passes > 1 && stats.moves > 0 && stats.moved_bytes > stats.moves, "{policy}");
+        assert!(
+            stats.useful_moves * 2 > stats.moves && stats.useful_moves <= stats.moves,
+            "{stats:?}"
+        );
         assert!(stats.busy < stats.elapsed && stats.longest_pass <= stats.busy, "{policy}");
         assert_all(&heap, &live);
     }

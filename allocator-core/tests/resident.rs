@@ -53,6 +53,37 @@ fn resident_memory_falls_with_the_live_data() {
     }
 }
 
+#[test]
+fn a_partly_filled_slab_keeps_what_its_blocks_need() {
+    let heap = common::heap(Policy::SizeClass, CAPACITY);
+    let mut rng = Rng::new(3);
+    let mut put = |count: u64| -> Vec<common::live::Live> {
+        let sizes: Vec<usize> = (0..count).map(|_| 1 + rng.below(1024)).collect();
+        let put =
+            |(size, seed)| common::put(&heap, common::bytes(size), seed).expect("there is room");
+        let handles: Vec<_> = sizes.iter().copied().zip(0..).map(put).collect();
+        handles.into_iter().zip(sizes).zip(0..).map(|((h, size), seed)| (h, size, seed)).collect()
+    };
+    let mut live = put(60_000);
+    thin_out(&heap, &mut Rng::new(4), &mut live, 97);
+    heap.defragment();
+    let stats = heap.stats();
+    let left = stats.resident.expect("Linux tells");
+    // 128 classes, each with one slab of 64 KiB that is not full: a half of it would be 4 MiB.
+    assert!(left < stats.live_bytes + 128 * (12 << 10), "{left} stay: {stats:?}");
+    assert!(left <= stats.committed, "{stats:?}");
+    heap.verify().unwrap();
+    assert_all(&heap, &live);
+
+    // The ends are committed again when they are needed.
+    let more = put(60_000);
+    let stats = heap.stats();
+    assert!(stats.resident.expect("Linux tells") <= stats.committed, "{stats:?}");
+    heap.verify().unwrap();
+    assert_all(&heap, &live);
+    assert_all(&heap, &more);
+}
+
 /// The most that was committed at any moment while `f` ran, as far as another thread can see.
 fn peak_during(heap: &Heap, f: impl FnOnce()) -> usize {
     let (done, peak) = (AtomicBool::new(false), AtomicUsize::new(0));

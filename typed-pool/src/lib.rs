@@ -78,8 +78,9 @@
 //!
 //! # Costs in bytes
 //! * Each object: its slot, 8 bytes; its header, 8 bytes in a slab (default policy, up to 1 KiB and
-//!   an alignment of 256), otherwise 16; rounding to 16 bytes, in slabs to one of 32 size classes,
-//!   less than an eighth more. Objects without a size take 16 bytes.
+//!   an alignment of 256), otherwise 16; rounding: to 16 bytes, in slabs to 8 bytes, in those of heaps
+//!   below 32 MiB to one of 32 size classes, less than an eighth more. Objects without a size take 16
+//!   bytes.
 //! * [`Handle`]: 8 bytes, and so is `Option<Handle>`. [`Ref`], [`RefMut`]: at most 48. [`Pinned`]:
 //!   32; pins are counted in the header.
 //! * An empty pool: some 300 bytes and 256 for each stripe of the heap, and address space (not

@@ -57,7 +57,7 @@ impl<T> Pinned<T> {
     /// One more pin of the same object. O(1), never waits.
     ///
     /// # Errors
-    /// [`AccessError::Busy`] when the object has 262,141 pins, as many as can be counted.
+    /// [`AccessError::Busy`] when the object has 32,765 pins, as many as can be counted.
     ///
     /// ```
     /// # use typed_pool::Pool;
@@ -77,10 +77,10 @@ impl<T> Clone for Pinned<T> {
     /// One more pin of the same object.
     ///
     /// # Panics
-    /// When the object has 262,141 pins, as many as can be counted; see
+    /// When the object has 32,765 pins, as many as can be counted; see
     /// [`try_clone`](Pinned::try_clone).
     fn clone(&self) -> Self {
-        self.try_clone().expect("an object has at most 262,141 pins")
+        self.try_clone().expect("an object has at most 32,765 pins")
     }
 }
 

@@ -67,7 +67,7 @@ impl<T> Pool<T> {
     /// stay behind.
     ///
     /// # Errors
-    /// [`AccessError::Stale`], or [`AccessError::Busy`] when the object has 262,141 pins.
+    /// [`AccessError::Stale`], or [`AccessError::Busy`] when the object has 32,765 pins.
     ///
     /// ```
     /// # use typed_pool::{AccessError, Pool};

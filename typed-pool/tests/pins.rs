@@ -152,7 +152,7 @@ fn an_object_can_be_had_alone_again_when_its_last_pin_is_gone() {
 
 #[test]
 fn pins_are_counted_up_to_the_documented_limit() {
-    const LIMIT: usize = 262_141;
+    const LIMIT: usize = 32_765;
     let drops = Drops::default();
     let (pool, handle, first) = pinned(&drops);
     let mut pins: Vec<_> = (1..LIMIT).map(|_| first.try_clone().unwrap()).collect();

@@ -2,8 +2,7 @@
 
 use crate::grace::Grace;
 use crate::handle::GENERATION_END;
-use crate::raw::GRANULE;
-use crate::size_class::{CLASSES, granules};
+use crate::size_class::{CLASSES, room};
 use crate::slot::Snapshot;
 use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::collections::VecDeque;
@@ -115,11 +114,6 @@ impl Limits {
     }
 }
 
-/// Bytes of a cell of `class`.
-pub(super) fn room(class: usize) -> usize {
-    granules(class) as usize * GRANULE
-}
-
 /// Retired objects with a grace period of their own.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -200,7 +194,7 @@ impl Counters {
 }
 
 /// What one thread keeps of one table. The first pairs of a buffer are in use, as many as a counter says.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cells {
     /// Retired since the last batch was closed. Full when it is a batch.
     open: Box<[Pair]>,
@@ -215,7 +209,23 @@ pub(super) struct Cells {
     /// Pairs that nobody sees any more, where all objects are of one size. The header of each block names its slot.
     magazine: Box<[Pair]>,
     /// The same by size class, in the table of raw blocks.
-    by_class: [Vec<Pair>; CLASSES],
+    by_class: Box<[Vec<Pair>]>,
+}
+
+impl Cells {
+    pub(super) fn new(limits: &Limits) -> Self {
+        // Only raw blocks are of many classes.
+        let classes = if limits.object.is_some() { 0 } else { CLASSES };
+        Self {
+            open: Box::default(),
+            open_bytes: 0,
+            batch: 0,
+            waiting: VecDeque::new(),
+            ready: Retired::default(),
+            magazine: Box::default(),
+            by_class: vec![Vec::new(); classes].into_boxed_slice(),
+        }
+    }
 }
 
 /// Access to a cache.

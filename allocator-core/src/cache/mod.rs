@@ -21,10 +21,11 @@ pub(crate) use bias::Biased;
 pub(crate) use cells::{Batch, Inside, Limits, Pair, Retired};
 
 use crate::guard::Readers;
+use crate::size_class::room;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, local};
 use crate::threads::{self, AllMine, Latest, Mine, Node, PerThread, Roster, Tenure};
-use cells::{Cells, Counters, room};
+use cells::{Cells, Counters};
 use core::ptr;
 
 /// Spilled magazines that a depot keeps; what comes on top goes back to the store.
@@ -308,7 +309,7 @@ impl PerThread for Caches {
 
     fn make(&self) -> Cache {
         Cache {
-            cells: Biased::new(Cells::default(), self.plain),
+            cells: Biased::new(Cells::new(&self.limits), self.plain),
             counters: Counters::default(),
             reclaiming: AtomicBool::new(false),
         }

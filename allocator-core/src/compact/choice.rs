@@ -5,13 +5,15 @@
 //! and only the most promising ones are walked through, to learn where their blocks begin and which must stay. All blocks
 //! are looked at only where none of these will do.
 
-use super::slabs::{Seen, survey};
+use super::slabs::with_slabs;
 use crate::block;
 use crate::central::Central;
 use crate::chunk::{self, Kind};
 use crate::heap::Inner;
 use crate::pages::Label;
 use crate::placement::{Need, Run};
+use crate::size_class::CLASSES;
+use crate::slab::Slab;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 /// Promising windows that are walked through.
@@ -27,17 +29,20 @@ pub(super) struct SlabCost {
 
 /// The slabs of the heap by the first granule of their page. O(slabs).
 pub(super) fn slabs_by_page(heap: &Inner) -> BTreeMap<u32, SlabCost> {
+    let classes = &heap.store.shared.classes;
+    let free_of =
+        |slab: &Slab| u64::from(classes.geometry(usize::from(slab.class)).cells - slab.used);
     let mut seen = Vec::new();
-    let mut free = BTreeMap::new();
-    survey(heap, |slab: Seen| {
-        *free.entry(slab.class).or_insert(0) += u64::from(slab.free);
-        seen.push(slab);
-    });
-    let cost = |slab: &Seen| {
-        let cell = u64::from(heap.store.shared.classes.geometry(slab.class).cell);
-        let elsewhere = free[&slab.class] - u64::from(slab.free);
-        let fits = elsewhere >= u64::from(slab.used);
-        (slab.page, SlabCost { used: u64::from(slab.used) * cell, fits })
+    let mut free = [0; CLASSES];
+    for stripe in 0..heap.store.stripes() {
+        with_slabs(heap, stripe, |slabs| seen.extend(slabs.iter().map(|(_, slab)| slab.clone())));
+    }
+    seen.iter().for_each(|slab| free[usize::from(slab.class)] += free_of(slab));
+    let cost = |slab: &Slab| {
+        let class = usize::from(slab.class);
+        let used = u64::from(slab.used);
+        let fits = free[class] - free_of(slab) >= used;
+        (slab.page, SlabCost { used: used * u64::from(classes.geometry(class).cell), fits })
     };
     seen.iter().map(cost).collect()
 }
@@ -73,7 +78,7 @@ impl<'a> Choice<'a> {
         slabs: &'a BTreeMap<u32, SlabCost>,
         avoid: &'a HashSet<u32>,
     ) -> Self {
-        let largest = central.space.largest(heap.store.memory());
+        let largest = central.space.largest(heap.store.memory(), usize::MAX);
         Self { heap, central, need, slabs, avoid, largest }
     }
 

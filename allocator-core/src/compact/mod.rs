@@ -1,25 +1,37 @@
 //! Moving blocks together while threads read.
 //!
-//! * `budget.rs`: how much a defragmentation may do, and what it reports;
+//! * `budget.rs`, `pass.rs`, `report.rs`: how much a defragmentation may do, the call that does it, what it
+//!   reports; `rate.rs`, `forecast.rs`: what it costs, and what it would do;
+//! * `round.rs`: the stages of the work, kept from one call to the next, and the survey of the slabs;
 //! * `mover.rs`: the protocol, for a batch of blocks: mark, grace period, lock, copy, publish;
-//! * `slabs.rs`: empties sparse slabs into fuller ones, then moves slabs to the top of the buffer;
-//! * `slide.rs`: brings blocks with chunks of their own to the bottom of the buffer;
-//! * `window.rs`: makes room for one block where that costs least;
-//! * `choice.rs`: where that is;
-//! * `room.rs`: who asks for that, and the report.
+//! * `slabs.rs`: empties slabs into others, then moves slabs to the top of the buffer;
+//! * `slide.rs`, `sink.rs`: bring blocks with chunks of their own to the bottom of the buffer;
+//! * `pack.rs`: packs the slabs that stay partly filled, and gives their ends back;
+//! * `window.rs`, `choice.rs`, `room.rs`: make room for one block where that costs least;
+//! * `release.rs`: gives the pages of free memory back to the system.
 //!
 //! Slabs end up at the top, other blocks at the bottom, the free memory in one run between them.
 
 mod budget;
 mod choice;
+mod forecast;
 mod mover;
+mod pack;
+mod pass;
+mod rate;
+mod release;
+mod report;
 mod room;
+mod round;
+mod sink;
 mod slabs;
 mod slide;
 mod window;
 
-pub use budget::{Budget, DefragReport};
+pub use budget::Budget;
+pub use forecast::Forecast;
 pub(crate) use mover::MoverLock;
+pub use report::DefragReport;
 pub use room::RoomReport;
 
 use crate::central::Central;
@@ -28,64 +40,83 @@ use crate::heap::Inner;
 use crate::placement::{Need, Run};
 use crate::raw::GRANULE;
 use crate::stats;
-use budget::Pass;
 use mover::Mover;
-
-/// Slabs and other blocks can be in each other's way, and readers cancel moves, so the steps are repeated, this
-/// often at most.
-const ROUNDS_MAX: usize = 16;
-
-/// Pages of a table's slots that a pass with a clock gives back: some tens of microseconds.
-const SLOT_PAGES_MAX: usize = 64;
+use pass::Pass;
+use round::{Round, Stage};
 
 /// One defragmentation of a heap.
 pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
     let mut pass = Pass::new(heap, budget);
-    let Some(mover) = heap.mover.lock_until(pass.patience()) else {
+    let Some(mut mover) = heap.mover.lock_until(pass.patience()) else {
         return pass.finish(heap, false);
     };
     pass.report.own_guard = heap.readers.own_open().is_some();
-    reclaim(heap, &pass);
-    // After reclaiming, so that the two figures of the report differ by what was moved.
-    pass.report.fragmentation_before = stats::space(&heap.store).fragmentation();
-    heap.store.drain();
-    if pass.report.own_guard {
-        // A grace period would wait for ourselves.
-        return pass.finish(heap, false);
+    let unfinished = mover.unfinished();
+    unfinished.futile.begin_pass();
+    pass.rate = unfinished.rate;
+    // A pass without limits looks at everything itself.
+    let round = unfinished.round.take().filter(|_| !budget.is_unlimited());
+    let mut round = round.unwrap_or_else(Round::new);
+    if round.is_new() {
+        unfinished.committed_max = heap.store.central().committed();
+        if !pass.is_timed() {
+            // Waits for readers; with a clock it is done in steps, and without waiting.
+            reclaim(heap, &pass);
+            round.skip_gather();
+        }
     }
-    let settled = rounds(heap, &mover, &mut pass);
-    release_slots(heap, &mut pass);
+    pass.committed_max = mover.unfinished().committed_max;
+    // After reclaiming, so that the two figures of the report differ by what was moved.
+    pass.report.fragmentation_before = pass.fragmentation(heap);
+    // Inside an own guard a grace period would wait for ourselves.
+    let settled = !pass.report.own_guard && work(heap, &mut mover, &mut pass, &mut round);
+    let unfinished = mover.unfinished();
+    if !pass.is_timed() {
+        while unfinished.pending.give_back(heap, &mut pass) {}
+    }
+    unfinished.rate = pass.rate;
+    unfinished.round = (!settled && !pass.report.own_guard).then_some(round);
     pass.finish(heap, settled)
 }
 
-/// Gives pages of slots without an object back to the system, some where the clock runs.
-fn release_slots(heap: &Inner, pass: &mut Pass) {
-    let most = if pass.has_clock() { SLOT_PAGES_MAX } else { usize::MAX };
-    for table in heap.tables.all() {
-        pass.report.freed_slot_bytes += table.release_pages(most);
-        if pass.has_clock() && pass.is_over() {
-            return;
+/// Goes on with the round, step by step, until nothing is left to do (true) or the pass is over.
+fn work(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, round: &mut Round) -> bool {
+    if !pass.is_over() {
+        slabs::resume_raise(heap, mover, pass);
+    }
+    while !pass.is_over() {
+        let attempts = pass.attempts();
+        let more = step(heap, mover, pass, round);
+        round.note_attempts(pass.attempts() - attempts);
+        if !pass.is_blocked() {
+            pass.note_step();
+        }
+        if !more && pass.may_go_on() && !round.next_stage() {
+            return true;
         }
     }
+    false
 }
 
-/// Brings everything together, as far as the budget goes; whether nothing is left to move.
-fn rounds(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) -> bool {
-    slabs::resume_raise(heap, mover, pass);
-    let mut settled = false;
-    for _ in 0..ROUNDS_MAX {
-        let before = pass.attempts();
-        slabs::consolidate(heap, mover, pass);
-        slabs::raise(heap, mover, pass);
-        slide::slide(heap, mover, pass);
-        slide::sink(heap, mover, pass);
-        settled = pass.attempts() == before && !pass.is_over();
-        if settled || pass.is_over() {
-            break;
-        }
+/// One step, of some dozens of microseconds where the clock runs; false when its stage is done.
+fn step(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, round: &mut Round) -> bool {
+    let unfinished = mover.unfinished();
+    if unfinished.pending.is_long() && unfinished.pending.give_back(heap, pass) {
+        return true;
     }
-    heap.store.drain();
-    settled
+    match round.stage {
+        Stage::Gather => round::gather(heap, pass, unfinished, round),
+        Stage::Drain => round::drain(heap, round),
+        Stage::Survey => round::survey(heap, round),
+        Stage::Consolidate => slabs::consolidate(heap, mover, pass, round),
+        Stage::Raise => slabs::raise(heap, mover, pass, round),
+        Stage::Slide => slide::slide(heap, mover, pass, round),
+        Stage::Sink => sink::sink(heap, mover, pass, round),
+        Stage::Pack => pack::pack(heap, mover, pass, round),
+        Stage::Release => release::release(heap, pass, round),
+        Stage::Slots => release::release_slots(heap, pass, round),
+        Stage::Maps => release::release_maps(heap, pass, round),
+    }
 }
 
 /// Makes room for a block with a chunk of its own: the cheapest window first, everything if that fails. What `take` gives for
@@ -96,8 +127,8 @@ fn make_room<R>(
     take: impl Fn(&mut Central, Run) -> R,
 ) -> (Option<R>, DefragReport) {
     let mut pass = Pass::new(heap, Budget::unlimited());
-    let Some(mover) = heap.mover.lock_until(pass.patience()) else {
-        return (None, pass.close(heap, false));
+    let Some(mut mover) = heap.mover.lock_until(pass.patience()) else {
+        return (None, pass.finish(heap, false));
     };
     pass.report.own_guard = heap.readers.own_open().is_some();
     reclaim(heap, &pass);
@@ -111,18 +142,21 @@ fn make_room<R>(
     };
     let mut room = find();
     if room.is_some() || pass.report.own_guard {
-        return (room, pass.close(heap, false));
+        return (room, pass.finish(heap, false));
     }
     if need.len as usize * GRANULE <= space.free_bytes {
         room = window::make(heap, &mover, &mut pass, need, &take);
     }
     if room.is_some() || pass.is_over() {
-        return (room, pass.close(heap, false));
+        return (room, pass.finish(heap, false));
     }
     // No window could be emptied, or slabs hold what is free.
-    let settled = rounds(heap, &mover, &mut pass);
-    room = find();
-    (room, pass.finish(heap, settled))
+    let unfinished = mover.unfinished();
+    unfinished.round = None;
+    pass.rate = unfinished.rate;
+    let settled = work(heap, &mut mover, &mut pass, &mut Round::new());
+    mover.unfinished().rate = pass.rate;
+    (find(), pass.finish(heap, settled))
 }
 
 /// Reclaims retired blocks, which cannot be moved, waiting for their grace periods as far as the pass may.

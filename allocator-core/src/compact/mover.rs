@@ -3,29 +3,33 @@
 //! 1. *Mark* every block of the batch (a reader that comes now cancels).
 //! 2. *Grace*: one heavy barrier for the whole batch, then wait for every guard that was open. Who read the
 //!    slot word before the mark is gone then; who reads it after sees the mark.
-//! 3. For one block after the other: reserve its new place, *lock* (fails where a reader or remover came
-//!    first), look at its holds, copy, *publish*. The old place is free at once: nobody can see it.
+//! 3. *Reserve* the new places of the batch, under one lock.
+//! 4. For one block after the other: *lock* (fails where a reader or remover came first), look at its holds,
+//!    copy, *publish*. Nobody can see the old place then.
+//! 5. Free the old places, and those that were reserved in vain, under one lock.
 //!
 //! At most one thread does this at a time, the holder of the [`MoverLock`]: marks are not numbered, so a
 //! second mover could take a mark that was cancelled and made again for its own, whose grace period is
 //! another. `take` uses the same lock for the same reason.
 
-use super::budget::Pass;
-use super::slabs::Raise;
-use crate::block::{self, Owner};
+use super::pass::Pass;
+use super::round::Unfinished;
+use crate::block::{self, Owner, Shape};
 use crate::grace::Grace;
+use crate::head::Size;
 use crate::heap::Inner;
 use crate::raw::GRANULE;
 use crate::slot::{self, LockOutcome, Snapshot};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::table::Slots;
-use core::cell::Cell;
 use std::time::Instant;
 
-/// Blocks of one batch: enough to pay for the barrier, few enough that a batch does not stall removals of
-/// its blocks for long.
-pub(super) const BATCH: usize = if cfg!(loom) { 2 } else { 256 };
+/// Slots that are brought into the cache before they are marked.
+const SLOTS_AHEAD: usize = 32;
+
+/// Blocks that are brought into the cache before they are moved.
+const BLOCKS_AHEAD: usize = 6;
 
 /// The right to mark blocks of the heap, and what the last pass left unfinished.
 #[derive(Debug)]
@@ -34,15 +38,9 @@ pub(crate) struct MoverLock(Mutex<Unfinished>);
 /// Proof that the mover lock is held.
 pub(crate) struct Mover<'h>(MutexGuard<'h, Unfinished>);
 
-/// Where a pass stopped in the middle of something that the next one would otherwise undo.
-#[derive(Debug, Default)]
-pub(super) struct Unfinished {
-    pub(super) raise: Cell<Option<Raise>>,
-}
-
 impl Mover<'_> {
-    pub(super) fn unfinished(&self) -> &Unfinished {
-        &self.0
+    pub(super) fn unfinished(&mut self) -> &mut Unfinished {
+        &mut self.0
     }
 }
 
@@ -72,59 +70,132 @@ pub(super) struct Victim {
     pub(super) owner: Owner,
     /// Granules of its place; who holds the block may still change that.
     pub(super) room: u32,
+    /// That of raw bytes with a chunk of their own.
+    pub(super) shape: Option<Shape>,
 }
 
 /// A block whose slot is marked.
-pub(super) struct Marked {
-    pub(super) victim: Victim,
-    slots: Arc<Slots>,
+#[derive(Clone, Copy, Debug)]
+struct Marked {
+    victim: Victim,
+    /// Which of the batch's tables it belongs to.
+    table: usize,
     snapshot: Snapshot,
 }
 
-/// A block that is locked: its bytes are the mover's alone until it publishes or puts back.
-pub(super) struct Locked<'a> {
-    marked: &'a Marked,
-    pub(super) bytes: usize,
+/// Marked blocks, and the tables that they belong to.
+#[derive(Default)]
+pub(super) struct Batch {
+    tables: Vec<(u16, Arc<Slots>)>,
+    marked: Vec<Marked>,
 }
 
-impl Marked {
-    fn word(&self) -> &AtomicU64 {
-        self.slots.word_at(self.victim.owner.slot).expect("the slot was found when it was marked")
+/// A block that is locked: its bytes are the mover's alone until it publishes or puts back.
+pub(super) struct Locked<'b> {
+    slots: &'b Slots,
+    marked: Marked,
+    pub(super) bytes: usize,
+    /// That of raw bytes.
+    size: Option<Size>,
+}
+
+impl Batch {
+    /// Blocks of the batch.
+    pub(super) fn len(&self) -> usize {
+        self.marked.len()
     }
 
-    /// Alignment of the block, in granules.
-    pub(super) fn align(&self) -> u32 {
-        self.slots.align_of(self.victim.owner.slot)
+    pub(super) fn victim(&self, number: usize) -> Victim {
+        self.marked[number].victim
     }
 
-    /// Gives the plan up.
-    pub(super) fn unmark(&self) {
-        slot::unmark(self.word(), self.snapshot);
+    /// Alignment of a block, in granules.
+    pub(super) fn align(&self, number: usize) -> u32 {
+        let marked = &self.marked[number];
+        self.slots(marked).align(marked.victim.shape)
     }
 
-    /// Takes the block for a copy, after the grace period. `None` when a reader or remover came first, or
+    fn slots(&self, marked: &Marked) -> &Slots {
+        &self.tables[marked.table].1
+    }
+
+    /// Gives up the plan for the blocks from `number` on.
+    pub(super) fn unmark_from(&self, number: usize) {
+        (number..self.len()).for_each(|number| self.unmark(number));
+    }
+
+    /// Gives up the plan for one block.
+    pub(super) fn unmark(&self, number: usize) {
+        let marked = &self.marked[number];
+        slot::unmark(word(self.slots(marked), marked), marked.snapshot);
+    }
+
+    /// Takes a block for a copy, after the grace period. `None` when a reader or remover came first, or
     /// the block is held; the report says which.
-    pub(super) fn lock(&self, heap: &Inner, pass: &mut Pass) -> Option<Locked<'_>> {
-        match slot::lock(self.word(), self.snapshot) {
+    pub(super) fn lock(&self, heap: &Inner, pass: &mut Pass, number: usize) -> Option<Locked<'_>> {
+        let marked = self.marked[number];
+        let slots = self.slots(&marked);
+        match slot::lock(word(slots, &marked), marked.snapshot) {
             LockOutcome::Cancelled => {
                 pass.report.cancelled += 1;
                 None
             }
             LockOutcome::Locked => {
                 // Only now: holds are taken inside sections, and those that saw the block live are over.
-                let held = block::is_held(heap.store.header(self.victim.offset));
+                let head = heap.store.head(marked.victim.offset);
+                let held = block::is_held(head.header);
                 // Only now: who holds a raw block may resize it, and lets go of it after that.
-                let bytes = self.slots.bytes_of(self.victim.owner.slot);
-                let locked = Locked { marked: self, bytes };
+                let size = head.size();
+                let bytes = size.map_or(slots.bytes(), |size| size.bytes);
+                let locked = Locked { slots, marked, bytes, size };
                 if held {
-                    pass.note_pinned(self.victim.owner, bytes);
-                    locked.publish(self.victim.offset);
+                    pass.note_pinned(marked.victim.owner, bytes);
+                    locked.publish(marked.victim.offset);
                     return None;
                 }
                 Some(locked)
             }
         }
     }
+
+    /// Which of the batch's tables owns a block; `None` where it is gone.
+    fn table(&mut self, heap: &Inner, owner: Owner) -> Option<usize> {
+        let known = self.tables.iter().position(|(id, _)| *id == owner.table);
+        known.or_else(|| {
+            self.tables.push((owner.table, heap.tables.get(owner)?));
+            Some(self.tables.len() - 1)
+        })
+    }
+
+    fn mark(&mut self, heap: &Inner, victims: &[Victim]) {
+        for some in victims.chunks(SLOTS_AHEAD) {
+            for victim in some {
+                if let Some(table) = self.table(heap, victim.owner) {
+                    self.tables[table].1.prefetch(victim.owner.slot);
+                }
+            }
+            for victim in some {
+                let Some(table) = self.table(heap, victim.owner) else { continue };
+                let Some(word) = self.tables[table].1.word_at(victim.owner.slot) else { continue };
+                // Fails where the slot names another block: this one is retired, or not published yet.
+                if let Some(snapshot) = slot::mark(word, victim.offset) {
+                    self.marked.push(Marked { victim: *victim, table, snapshot });
+                }
+            }
+        }
+    }
+
+    /// Brings the bytes of a block, if there is one of this number, and the place it goes to into the cache.
+    fn prefetch(&self, heap: &Inner, number: usize, places: &[u32]) {
+        if let (Some(marked), Some(place)) = (self.marked.get(number), places.get(number)) {
+            heap.store.memory().prefetch(marked.victim.offset);
+            heap.store.memory().prefetch(*place);
+        }
+    }
+}
+
+fn word<'s>(slots: &'s Slots, marked: &Marked) -> &'s AtomicU64 {
+    slots.word_at(marked.victim.owner.slot).expect("the slot was found when it was marked")
 }
 
 impl Locked<'_> {
@@ -132,20 +203,33 @@ impl Locked<'_> {
     /// who held it until a moment ago may have made it larger, or another block may have come in its
     /// place.
     pub(super) fn fits(&self, place: u32) -> bool {
-        let room = self.marked.victim.room as usize * GRANULE;
-        self.bytes <= room && place.is_multiple_of(self.marked.align())
+        let Victim { room, shape, .. } = self.marked.victim;
+        self.bytes <= room as usize * GRANULE && place.is_multiple_of(self.slots.align(shape))
     }
 
     /// Makes the block live at `offset`.
     pub(super) fn publish(self, offset: u32) {
-        slot::unlock(self.marked.word(), self.marked.snapshot, offset);
+        slot::unlock(word(self.slots, &self.marked), self.marked.snapshot, offset);
+    }
+
+    /// Makes the block live where it was, and counts the move as cancelled.
+    pub(super) fn put_back(self, pass: &mut Pass) {
+        pass.report.cancelled += 1;
+        let offset = self.marked.victim.offset;
+        self.publish(offset);
+    }
+
+    /// Says at the place `to`, which has a header of its own, what the size of raw bytes is.
+    pub(super) fn adopt_size(&self, heap: &Inner, to: u32) {
+        if let Some(size) = self.size {
+            heap.store.head(to).set_size(size);
+        }
     }
 
     /// Copies the bytes to the place at `to`, which may overlap the old one.
     pub(super) fn copy(&self, heap: &Inner, to: u32) {
-        let slots = &self.marked.slots;
         // Zeroes that nobody wrote yet are due at the new place too.
-        let written = slots.is_written(self.marked.victim.owner.slot);
+        let written = self.size.is_none_or(|size| !size.zeroes_due);
         let bytes = if written { self.bytes } else { 0 };
         // SAFETY: the old place is locked, and no guard or hold that could see it is left; the new place
         // belongs to the caller.
@@ -160,25 +244,18 @@ pub(super) fn mark_all(
     _mover: &Mover<'_>,
     pass: &mut Pass,
     victims: &[Victim],
-) -> Vec<Marked> {
-    let marked: Vec<Marked> = victims.iter().filter_map(|victim| mark(heap, *victim)).collect();
-    if marked.is_empty() {
-        return marked;
+) -> Batch {
+    let mut batch = Batch::default();
+    batch.mark(heap, victims);
+    if batch.marked.is_empty() {
+        return batch;
     }
     let mut grace = Grace::start(&heap.readers);
-    if grace.wait(Some(pass.patience())) {
-        return marked;
+    if pass.wait(&mut grace) {
+        return batch;
     }
-    pass.note_guards(grace.open_guards());
-    marked.iter().for_each(Marked::unmark);
-    Vec::new()
-}
-
-fn mark(heap: &Inner, victim: Victim) -> Option<Marked> {
-    let slots = heap.tables.get(victim.owner)?;
-    // Fails where the slot names another block: this one is retired, or not published yet.
-    let snapshot = slot::mark(slots.word_at(victim.owner.slot)?, victim.offset)?;
-    Some(Marked { victim, slots, snapshot })
+    batch.unmark_from(0);
+    Batch::default()
 }
 
 /// What became of a batch.
@@ -192,50 +269,52 @@ pub(super) enum Outcome {
     Over,
 }
 
-/// Moves a batch of blocks to places that `reserve` finds, each with the victim's room.
+/// Moves a batch of blocks to places that `reserve` finds, in the order of the batch, each with the room of its
+/// block; fewer where there are no more.
 pub(super) fn move_all(
     heap: &Inner,
     mover: &Mover<'_>,
     pass: &mut Pass,
     victims: &[Victim],
-    mut reserve: impl FnMut(Victim) -> Option<u32>,
+    reserve: impl FnOnce(&Batch, &mut Vec<u32>),
 ) -> Outcome {
     let batch = mark_all(heap, mover, pass, victims);
-    let mut outcome = Outcome::Done;
-    for marked in &batch {
-        if outcome == Outcome::Done && pass.is_over() {
-            outcome = Outcome::Over;
-        }
-        if outcome != Outcome::Done {
-            marked.unmark();
-            continue;
-        }
-        let Some(place) = reserve(marked.victim) else {
-            outcome = Outcome::NoRoom;
-            marked.unmark();
-            continue;
-        };
-        move_to(heap, pass, marked, place);
+    let mut places = Vec::with_capacity(batch.len());
+    if batch.len() > 0 && !pass.is_over() {
+        reserve(&batch, &mut places);
     }
-    if pass.is_over() { Outcome::Over } else { outcome }
+    for ahead in 0..BLOCKS_AHEAD {
+        batch.prefetch(heap, ahead, &places);
+    }
+    let mut done = 0;
+    while done < places.len() && !pass.is_over() {
+        batch.prefetch(heap, done + BLOCKS_AHEAD, &places);
+        if move_to(heap, pass, &batch, done, places[done]) {
+            // Nobody can see the old place, which takes that of the new one in the list of what becomes free.
+            places[done] = batch.victim(done).offset;
+        }
+        done += 1;
+    }
+    batch.unmark_from(done);
+    heap.store.free_all(places.iter().copied());
+    match (pass.is_over(), done < batch.len()) {
+        (true, _) => Outcome::Over,
+        (false, true) => Outcome::NoRoom,
+        (false, false) => Outcome::Done,
+    }
 }
 
-/// Step 3 for one block: to a place that was reserved for it, with the room that was planned. Where that
-/// fails the place is freed, and the report says why.
-pub(super) fn move_to(heap: &Inner, pass: &mut Pass, marked: &Marked, place: u32) -> bool {
-    let Some(locked) = marked.lock(heap, pass) else {
-        heap.store.free(place);
-        return false;
-    };
+/// Step 4 for one block: to a place that was reserved for it, with the room that was planned. Where that
+/// fails the report says why.
+fn move_to(heap: &Inner, pass: &mut Pass, batch: &Batch, number: usize, place: u32) -> bool {
+    let Some(locked) = batch.lock(heap, pass, number) else { return false };
     if !locked.fits(place) {
-        pass.report.cancelled += 1;
-        locked.publish(marked.victim.offset);
-        heap.store.free(place);
+        locked.put_back(pass);
         return false;
     }
     locked.copy(heap, place);
+    locked.adopt_size(heap, place);
     pass.note_move(locked.bytes);
     locked.publish(place);
-    heap.store.free(marked.victim.offset);
     true
 }

@@ -1,13 +1,27 @@
-//! Slabs: sparse ones are emptied into fuller ones of their class, then slabs move to the top.
+//! Slabs: those that there is no need for are emptied into others of their class, then what still lies low
+//! moves to the top.
+//!
+//! The survey (`round.rs`) says how many slabs each class needs, and so about where the lowest slab will be in
+//! the end. What lies below that *bound* has to go from there anyway, so it is emptied first; what lies above
+//! is filled first. So nearly every block is moved once at most.
 
-use super::budget::Pass;
-use super::mover::{BATCH, Mover, Outcome, Victim, move_all};
+use super::mover::{Mover, Outcome, Victim, move_all};
+use super::pass::Pass;
+use super::round::Round;
 use crate::block::{self, Owner};
 use crate::heap::Inner;
+use crate::pages::Label;
 use crate::raw::GRANULE;
 use crate::size_class::{CLASSES, granules};
 use crate::slab::{Mode, Slabs};
 use crate::stripe::{Shared, Stripe};
+use std::time::Instant;
+
+/// Free runs that are looked at for a free page, at a time.
+const LOOKS: usize = 64;
+
+/// Pages that one step looks at for a slab to raise.
+const PAGES_A_STEP: usize = 1024;
 
 /// A slab as it was seen under its stripe's lock.
 #[derive(Clone, Copy, Debug)]
@@ -18,49 +32,6 @@ pub(super) struct Seen {
     /// First granule of the page; with the number it says whether the slab is still the same.
     pub(super) page: u32,
     pub(super) used: u32,
-    pub(super) free: u32,
-}
-
-/// Empties the sparsest slabs of each class as far as the other slabs of the class, of whatever stripe, have
-/// room. Afterwards, without pins and readers, at most one slab of each class has free cells.
-pub(super) fn consolidate(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
-    let mut partial: [Vec<Seen>; CLASSES] = core::array::from_fn(|_| Vec::new());
-    survey(heap, |seen| {
-        if seen.free > 0 {
-            partial[seen.class].push(seen);
-        }
-    });
-    for slabs in partial.iter_mut().filter(|slabs| slabs.len() > 1) {
-        if pass.is_over() {
-            return;
-        }
-        lowest_first(slabs, pass.slabs_max(), |seen| (seen.used, seen.page));
-        let victims = &slabs[..sparsest(slabs).min(pass.slabs_max())];
-        for victim in victims {
-            with_slabs(heap, victim.stripe, |slabs| {
-                if same(slabs, victim) {
-                    slabs.close(victim.number, Mode::Emptying);
-                }
-            });
-        }
-        for victim in victims {
-            if pass.is_over() || empty(heap, mover, pass, victim) != Outcome::Done {
-                break;
-            }
-        }
-        for victim in victims {
-            reopen(heap, victim);
-        }
-    }
-}
-
-/// Brings the `count` slabs with the lowest keys to the front, sorted.
-fn lowest_first<K: Ord>(slabs: &mut [Seen], count: usize, key: impl Fn(&Seen) -> K) {
-    let count = count.min(slabs.len());
-    if count < slabs.len() {
-        slabs.select_nth_unstable_by_key(count, &key);
-    }
-    slabs[..count].sort_unstable_by_key(key);
 }
 
 /// A slab on its way to a page above it.
@@ -68,11 +39,221 @@ fn lowest_first<K: Ord>(slabs: &mut [Seen], count: usize, key: impl Fn(&Seen) ->
 pub(super) struct Raise {
     from: Seen,
     to: Seen,
+    /// Moves that were made already.
+    moves: u64,
 }
 
-/// Goes on with the raise that the pass before had no budget left for: to `consolidate` its two slabs would
-/// look like two sparse ones, and it would move the blocks back.
-pub(super) fn resume_raise(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
+/// The open slab in the page at `page`, if there is one.
+pub(super) fn see(heap: &Inner, page: u32) -> Option<Seen> {
+    let Label::Slab { stripe, class, slab: number } = heap.store.shared.pages.label(page) else {
+        return None;
+    };
+    let (stripe, class) = (usize::from(stripe), usize::from(class));
+    with_slabs(heap, stripe, |slabs| {
+        let used = slabs.slab(number).used;
+        let seen = Seen { stripe, number, class, page, used };
+        (same(slabs, &seen) && !slabs.is_closed(number)).then_some(seen)
+    })
+    .flatten()
+}
+
+/// Gives the centre the page of a slab that has no blocks.
+pub(super) fn give_up_empty(heap: &Inner, slab: &Seen) {
+    let is_empty = with_slabs(heap, slab.stripe, |slabs| {
+        let is_empty = same(slabs, slab) && slabs.slab(slab.number).used == 0;
+        if is_empty && !slabs.is_closed(slab.number) {
+            slabs.close(slab.number, Mode::Emptying);
+        }
+        is_empty
+    });
+    if is_empty == Some(true) {
+        reopen(heap, slab);
+    }
+}
+
+/// One step: empties a slab of the class at hand as far as the others have room and the budget goes. False
+/// when all classes are done. Afterwards, without pins and readers, the free cells of a class are fewer than a
+/// slab has.
+pub(super) fn consolidate(
+    heap: &Inner,
+    mover: &mut Mover<'_>,
+    pass: &mut Pass,
+    round: &mut Round,
+) -> bool {
+    let class = round.at as usize;
+    if class >= CLASSES {
+        return false;
+    }
+    let pages = &heap.store.shared.pages;
+    let bound = round.bound;
+    let partial = &mut round.classes[class];
+    let page = if partial.needless > 0 { partial.pop_victim(bound) } else { None };
+    let Some(page) = page else {
+        round.targets.clear();
+        round.at += 1;
+        return true;
+    };
+    let leave = !pass.is_thorough() && mover.unfinished().futile.has(page);
+    let victim = see(heap, page).filter(|seen| seen.class == class && !leave);
+    let victim = victim.filter(|victim| close(heap, victim, Mode::Emptying));
+    let Some(victim) = victim else {
+        // Others have emptied it, or filled it again; or it is left alone for a while.
+        if pages.label(page) == Label::Central {
+            pass.report.useful_moves += mover.unfinished().partly.take(page);
+        }
+        round.classes[class].needless -= 1;
+        return true;
+    };
+    let (before, pins) = (pass.report.moves, pass.report.blocked_by_pins);
+    let start = Instant::now();
+    let outcome = empty(heap, mover, pass, round, &victim);
+    let gone = !is_ours(heap, &victim) || reopen(heap, &victim);
+    let moves = pass.report.moves - before;
+    pass.rate.note_cells(moves, start.elapsed());
+    let partial = &mut round.classes[class];
+    let unfinished = mover.unfinished();
+    if gone {
+        partial.needless -= 1;
+        pass.report.useful_moves += moves + unfinished.partly.take(page);
+        unfinished.pending.add(page, heap.store.shared.pages.page());
+        unfinished.futile.forget(page);
+        return true;
+    }
+    unfinished.partly.add(page, moves);
+    match outcome {
+        Outcome::Over => partial.put_back(page),
+        Outcome::Done => {
+            partial.needless -= 1;
+            round.leftovers.push((class, page));
+            if pass.report.blocked_by_pins > pins {
+                unfinished.futile.note(page);
+            }
+        }
+        // Others have taken the room.
+        Outcome::NoRoom => partial.needless = 0,
+    }
+    true
+}
+
+/// Moves the blocks of a closed slab into open slabs of its class.
+fn empty(
+    heap: &Inner,
+    mover: &mut Mover<'_>,
+    pass: &mut Pass,
+    round: &mut Round,
+    slab: &Seen,
+) -> Outcome {
+    let victims = blocks(heap, slab);
+    let mut rest = &victims[..];
+    while !rest.is_empty() {
+        let room = find_room(heap, mover, pass, round, slab.class, pass.batch().min(rest.len()));
+        if pass.is_over() {
+            return Outcome::Over;
+        }
+        if room == 0 {
+            return Outcome::NoRoom;
+        }
+        let (batch, after) = rest.split_at(room.min(pass.batch()).min(rest.len()));
+        rest = after;
+        let targets = &round.targets;
+        let outcome = move_all(heap, mover, pass, batch, |batch, places| {
+            take_cells(heap, targets, slab.class, batch.len(), |n| batch.victim(n).owner, places);
+        });
+        match outcome {
+            Outcome::Over => return Outcome::Over,
+            // Somebody was faster; there may be room elsewhere, and at the end what was left is seen.
+            Outcome::NoRoom | Outcome::Done => {}
+        }
+    }
+    Outcome::Done
+}
+
+/// Sees to targets with room for `count` blocks together, if there are any; gives their room.
+fn find_room(
+    heap: &Inner,
+    mover: &mut Mover<'_>,
+    pass: &mut Pass,
+    round: &mut Round,
+    class: usize,
+    count: usize,
+) -> usize {
+    let cells = heap.store.shared.classes.geometry(class).cells as usize;
+    let mut room = 0;
+    round.targets.retain_mut(|target| {
+        let free = see(heap, target.page)
+            .filter(|seen| seen.class == class)
+            .map_or(0, |seen| cells - seen.used as usize);
+        room += free;
+        free > 0
+    });
+    while room < count {
+        let partial = &mut round.classes[class];
+        let Some(page) = partial.pop_target_above(round.bound) else { break };
+        if let Some(target) = see(heap, page).filter(|seen| seen.class == class) {
+            room += cells - target.used as usize;
+            round.targets.push(target);
+        }
+    }
+    if room == 0
+        && let Some(target) = raised_target(heap, mover, pass, round, class)
+    {
+        room = cells - target.used as usize;
+        round.targets.push(target);
+    }
+    room
+}
+
+/// A target where all that lie above the bound are full: one from below it, brought up first.
+fn raised_target(
+    heap: &Inner,
+    mover: &mut Mover<'_>,
+    pass: &mut Pass,
+    round: &mut Round,
+    class: usize,
+) -> Option<Seen> {
+    let page = round.classes[class].pop_target()?;
+    let target = see(heap, page).filter(|seen| seen.class == class)?;
+    if target.page >= round.bound {
+        return Some(target);
+    }
+    let Begun::Raise(raise) = begin_raise(heap, mover, pass, round, &target, round.bound) else {
+        // It stays where it is for now.
+        return see(heap, page);
+    };
+    carry(heap, mover, pass, raise);
+    see(heap, raise.to.page)
+}
+
+/// Takes up to `count` cells of the targets.
+fn take_cells(
+    heap: &Inner,
+    targets: &[Seen],
+    class: usize,
+    count: usize,
+    owner: impl Fn(usize) -> Owner,
+    places: &mut Vec<u32>,
+) {
+    let shared = &heap.store.shared;
+    let geometry = shared.classes.geometry(class);
+    for target in targets {
+        with_slabs(heap, target.stripe, |slabs| {
+            if !same(slabs, target) {
+                return;
+            }
+            while places.len() < count && slabs.has_room(target.number, geometry) {
+                let owner = owner(places.len());
+                places.push(slabs.take_cell(&shared.memory, geometry, target.number, owner));
+            }
+        });
+        if places.len() == count {
+            return;
+        }
+    }
+}
+
+/// Goes on with the raise that the pass before had no budget left for: the survey would take its two slabs for
+/// two sparse ones, and the blocks would be moved back.
+pub(super) fn resume_raise(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass) {
     let Some(raise) = mover.unfinished().raise.take() else { return };
     let there = with_slabs(heap, raise.from.stripe, |slabs| {
         let there = same(slabs, &raise.from) && same(slabs, &raise.to);
@@ -87,72 +268,41 @@ pub(super) fn resume_raise(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
     }
 }
 
-/// Moves slabs to free pages above them, the lowest first, until there is none.
-pub(super) fn raise(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
-    let mut slabs = Vec::new();
-    survey(heap, |seen| slabs.push(seen));
-    lowest_first(&mut slabs, pass.slabs_max(), |seen| seen.page);
-    slabs.truncate(pass.slabs_max());
-    for seen in slabs {
-        if pass.is_over() {
-            return;
+/// One step: moves the lowest slab that was not looked at yet to a free page above it. False when there is no
+/// such page.
+pub(super) fn raise(
+    heap: &Inner,
+    mover: &mut Mover<'_>,
+    pass: &mut Pass,
+    round: &mut Round,
+) -> bool {
+    let pages = &heap.store.shared.pages;
+    let (lo, hi) = heap.store.memory().bounds();
+    let mut at = round.at.max(pages.start(lo));
+    let mut found = None;
+    for _ in 0..PAGES_A_STEP {
+        if at >= hi || found.is_some() {
+            break;
         }
-        match begin_raise(heap, &seen) {
-            Begun::Raise(raise) => carry(heap, mover, pass, raise),
-            Begun::Held(blocks) => {
-                let bytes = granules(seen.class) as usize * GRANULE;
-                blocks.iter().for_each(|(_, owner)| pass.note_pinned(*owner, bytes));
-            }
-            Begun::Gone => {}
-            Begun::NoPage => return,
-        }
+        found = see(heap, at);
+        at = at.saturating_add(pages.page());
     }
-}
-
-/// How many of a class's slabs, sparsest first, fit into the rest of them.
-fn sparsest(slabs: &[Seen]) -> usize {
-    let mut room: u64 = slabs.iter().map(|seen| u64::from(seen.free)).sum();
-    let mut needed = 0;
-    let fits = |seen: &&Seen| {
-        room -= u64::from(seen.free);
-        needed += u64::from(seen.used);
-        needed <= room
+    let Some(seen) = found else {
+        round.at = at;
+        return at < hi;
     };
-    slabs.iter().take_while(fits).count()
-}
-
-/// Shows every slab to `look`. O(slabs), one stripe's lock at a time.
-pub(super) fn survey(heap: &Inner, mut look: impl FnMut(Seen)) {
-    for stripe in 0..heap.store.stripes() {
-        with_slabs(heap, stripe, |slabs| {
-            for (number, slab) in slabs.iter() {
-                let class = usize::from(slab.class);
-                let free = heap.store.shared.classes.geometry(class).cells - slab.used;
-                look(Seen { stripe, number, class, page: slab.page, used: slab.used, free });
-            }
-        });
-    }
-}
-
-/// Moves the blocks of a closed slab into open slabs of its class.
-fn empty(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, slab: &Seen) -> Outcome {
-    let victims = blocks(heap, slab);
-    for batch in victims.chunks(BATCH) {
-        let outcome = move_all(heap, mover, pass, batch, |victim| {
-            let count = heap.store.stripes();
-            (0..count).find_map(|turn| {
-                with_slabs(heap, (slab.stripe + turn) % count, |slabs| {
-                    let shared = &heap.store.shared;
-                    slabs.allocate(&shared.memory, &shared.classes, slab.class, victim.owner)
-                })
-                .flatten()
-            })
-        });
-        if outcome != Outcome::Done {
-            return outcome;
+    match begin_raise(heap, mover, pass, round, &seen, at) {
+        Begun::Raise(raise) => carry(heap, mover, pass, raise),
+        Begun::Held(blocks) => {
+            let bytes = granules(seen.class) as usize * GRANULE;
+            blocks.iter().for_each(|(_, owner)| pass.note_pinned(*owner, bytes));
         }
+        Begun::Gone => {}
+        Begun::NotYet => return true,
+        Begun::NoPage => return false,
     }
-    Outcome::Done
+    round.at = at;
+    true
 }
 
 /// What became of an attempt to raise a slab.
@@ -162,69 +312,80 @@ enum Begun {
     Held(Vec<(u32, Owner)>),
     /// The slab is gone by itself.
     Gone,
+    /// Not all free runs were looked at.
+    NotYet,
     /// No page is free above it.
     NoPage,
 }
 
-/// Takes the highest free page above a slab, and closes both.
-fn begin_raise(heap: &Inner, from: &Seen) -> Begun {
+/// Takes the highest free page that lies above `above`, and closes both slabs.
+fn begin_raise(
+    heap: &Inner,
+    mover: &mut Mover<'_>,
+    pass: &mut Pass,
+    round: &mut Round,
+    from: &Seen,
+    above: u32,
+) -> Begun {
     let shared = &heap.store.shared;
     let page = shared.pages.page();
+    mover.unfinished().pending.make_allowance(heap, pass, page as usize * GRANULE);
     let begun = with_slabs(heap, from.stripe, |slabs| {
         if !same(slabs, from) {
             return Begun::Gone;
         }
-        // Stripe before centre.
-        let mut central = heap.store.central();
-        let above = from.page + page;
-        let Some(run) = central.allocate_page_above(&shared.memory, page, above) else {
-            return Begun::NoPage;
-        };
         let geometry = shared.classes.geometry(from.class);
         let mut held = slabs.blocks(&shared.memory, geometry, from.number);
         held.retain(|(offset, _)| block::is_held(heap.store.header(*offset)));
         if !held.is_empty() {
-            central.release(&shared.memory, run);
             return Begun::Held(held);
         }
+        // Stripe before centre.
+        let mut central = heap.store.central();
+        let below = &mut round.free_below;
+        let Some(run) = central.allocate_page_above(&shared.memory, page, above, below, LOOKS)
+        else {
+            return if round.free_below > above { Begun::NotYet } else { Begun::NoPage };
+        };
+        drop(central);
         let Shared { memory, pages, classes } = shared;
         slabs.close(from.number, Mode::Emptying);
         let number = slabs.add_page(memory, pages, classes, from.class, run, Mode::Filling);
-        Begun::Raise(Raise { from: *from, to: Seen { number, page: run.start, ..*from } })
+        let to = Seen { number, page: run.start, used: 0, ..*from };
+        Begun::Raise(Raise { from: *from, to, moves: 0 })
     });
     begun.unwrap_or(Begun::NoPage)
 }
 
 /// Moves the blocks of one closed slab into the other, as far as the budget goes.
-fn carry(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, raise: Raise) {
-    let shared = &heap.store.shared;
-    let Raise { from, to } = raise;
-    let geometry = shared.classes.geometry(from.class);
-    for batch in blocks(heap, &from).chunks(BATCH) {
-        let outcome = move_all(heap, mover, pass, batch, |victim| {
-            with_slabs(heap, to.stripe, |slabs| {
-                slabs
-                    .has_room(to.number, geometry)
-                    .then(|| slabs.take_cell(&shared.memory, geometry, to.number, victim.owner))
-            })
-            .flatten()
+fn carry(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, raise: Raise) {
+    let Raise { from, to, moves: earlier } = raise;
+    let (start, before) = (Instant::now(), pass.report.moves);
+    let victims = blocks(heap, &from);
+    let mut rest = &victims[..];
+    let mut outcome = Outcome::Done;
+    while outcome == Outcome::Done && !rest.is_empty() {
+        let (batch, after) = rest.split_at(pass.batch().min(rest.len()));
+        rest = after;
+        outcome = move_all(heap, mover, pass, batch, |batch, places| {
+            let targets = core::slice::from_ref(&to);
+            take_cells(heap, targets, to.class, batch.len(), |n| batch.victim(n).owner, places);
         });
-        if outcome == Outcome::Over {
-            mover.unfinished().raise.set(Some(raise));
-        }
-        if outcome != Outcome::Done {
-            break;
-        }
     }
-    reopen(heap, &from);
+    let gone = !is_ours(heap, &from) || reopen(heap, &from);
     reopen(heap, &to);
-    // At once: the page that was filled may have been committed for it.
-    let mut central = heap.store.central();
-    let end = from.page + shared.pages.page();
-    pass.report.freed_bytes += central.release_pages(&shared.memory, from.page, end);
+    let moves = pass.report.moves - before;
+    pass.rate.note_cells(moves, start.elapsed());
+    if gone {
+        pass.report.useful_moves += earlier + moves;
+        // Soon: the page that was filled may have been committed for it.
+        mover.unfinished().pending.add(from.page, heap.store.shared.pages.page());
+    } else if outcome == Outcome::Over {
+        mover.unfinished().raise = Some(Raise { moves: earlier + moves, ..raise });
+    }
 }
 
-/// The blocks of a slab, if it is still the same and closed.
+/// The blocks of a slab, if it is still the same.
 pub(super) fn blocks(heap: &Inner, slab: &Seen) -> Vec<Victim> {
     let shared = &heap.store.shared;
     let blocks = with_slabs(heap, slab.stripe, |slabs| {
@@ -233,26 +394,47 @@ pub(super) fn blocks(heap: &Inner, slab: &Seen) -> Vec<Victim> {
         }
         slabs.blocks(&shared.memory, shared.classes.geometry(slab.class), slab.number)
     });
-    blocks
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(offset, owner)| Victim { offset, owner, room: granules(slab.class) })
-        .collect()
+    let room = granules(slab.class);
+    let victim = |(offset, owner)| Victim { offset, owner, room, shape: None };
+    blocks.unwrap_or_default().into_iter().map(victim).collect()
 }
 
-/// Opens a slab that this pass closed. An empty one goes back to the centre.
-fn reopen(heap: &Inner, slab: &Seen) {
+/// Closes a slab; false where it is another by now, or empty.
+fn close(heap: &Inner, slab: &Seen, mode: Mode) -> bool {
+    let closed = with_slabs(heap, slab.stripe, |slabs| {
+        let is_there =
+            same(slabs, slab) && slabs.slab(slab.number).used > 0 && !slabs.is_closed(slab.number);
+        if is_there {
+            slabs.close(slab.number, mode);
+        }
+        is_there
+    });
+    closed == Some(true)
+}
+
+/// Whether the slab is still there and closed. Only a mover closes slabs: a closed one with this number and page
+/// is the one that this pass closed.
+fn is_ours(heap: &Inner, slab: &Seen) -> bool {
+    let ours =
+        with_slabs(heap, slab.stripe, |slabs| same(slabs, slab) && slabs.is_closed(slab.number));
+    ours == Some(true)
+}
+
+/// Opens a slab that this pass closed. An empty one goes back to the centre; true in that case.
+fn reopen(heap: &Inner, slab: &Seen) -> bool {
     let shared = &heap.store.shared;
-    with_slabs(heap, slab.stripe, |slabs| {
-        // Only a mover closes slabs: a closed one with this number and page is the one we closed.
+    let gone = with_slabs(heap, slab.stripe, |slabs| {
         if !same(slabs, slab) || !slabs.is_closed(slab.number) {
-            return;
+            return false;
         }
         let geometry = shared.classes.geometry(slab.class);
-        if let Some(page) = slabs.reopen(&shared.memory, &shared.pages, geometry, slab.number) {
-            heap.store.central().release(&shared.memory, page);
-        }
+        let page = slabs.reopen(&shared.memory, &shared.pages, geometry, slab.number);
+        page.inspect(|page| {
+            heap.store.central().release(&shared.memory, *page);
+        })
+        .is_some()
     });
+    gone == Some(true)
 }
 
 /// Whether the slab that was seen is still there.

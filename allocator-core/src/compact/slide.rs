@@ -1,55 +1,90 @@
 //! Blocks with chunks of their own go to the bottom of the buffer.
 //!
-//! *Sliding*: a block moves down into the free run before it, in address order, so the free memory wanders
-//! up until something is in its way (the compaction of Knuth, TAOCP vol. 1, 2.5 exercise 33, one batch at a
-//! time). *Sinking*: a block above the lowest slab moves into a free run below that slab, so that slabs
-//! never lie between blocks for good.
+//! A block moves down into the free memory before it, in address order, so the free memory wanders up until
+//! something is in its way (the compaction of Knuth, TAOCP vol. 1, 2.5 exercise 33, one batch at a time).
+//!
+//! * Where the free run before a batch is long enough for all of it, the new places are *claimed* at once, and
+//!   the old ones are freed at once after the last copy.
+//! * Where it is shorter, the run and those between the blocks of the batch are *withdrawn*: from there to the
+//!   end of the batch they belong to the mover, as do the blocks that it locks, and the free memory moves up
+//!   from block to block. What is withdrawn is less than a batch, and a small part of the heap.
+//!
+//! The two cost one lock of the centre before the copies and one after them, for the whole batch.
 
-use super::budget::Pass;
-use super::mover::{BATCH, Marked, Mover, Outcome, Victim, mark_all, move_all, move_to};
-use crate::block::Owner;
+use super::mover::{Batch, Mover, Victim, mark_all};
+use super::pass::Pass;
+use super::round::Round;
+use crate::block::{Owner, Shape};
 use crate::chunk::{self, Kind};
 use crate::heap::Inner;
 use crate::placement::{Need, Run};
+use crate::raw::GRANULE;
 use crate::sync::atomic::Ordering;
+use std::time::Instant;
 
-/// Slides every block that can be slid. O(blocks above the first free run), two locks of the centre a block.
-pub(super) fn slide(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
-    let (mut at, _) = heap.store.memory().bounds();
-    while let Some((victims, end)) = next_batch(heap, at) {
-        at = end;
-        for marked in mark_all(heap, mover, pass, &victims) {
-            if pass.is_over() {
-                marked.unmark();
-                continue;
-            }
-            if let Some(end) = slide_one(heap, pass, &marked) {
-                // What the block left free behind it is where the next batch begins.
-                at = end;
-            }
-        }
-        if pass.is_over() {
-            return;
-        }
-        let memory = heap.store.memory();
-        let mut central = heap.store.central();
-        if let Some(hole) = central.space.run_at(memory, at) {
-            // The places that were filled may have been committed for it.
-            pass.report.freed_bytes += central.release_pages(memory, hole.start, hole.end());
+/// The share of the heap that may be withdrawn for a batch: one of so many.
+const SHARE: usize = 32;
+
+/// Blocks behind free memory.
+struct Plan {
+    victims: Vec<Victim>,
+    /// The end of the last one, or where to look further.
+    end: u32,
+}
+
+/// Granules of the heap that the mover has taken out of the free memory, or freed, and gives to the centre
+/// later.
+#[derive(Default)]
+struct Pieces(Vec<Run>);
+
+impl Pieces {
+    fn add(&mut self, run: Run) {
+        match self.0.last_mut() {
+            _ if run.len == 0 => {}
+            Some(last) if last.end() == run.start => last.len += run.len,
+            _ => self.0.push(run),
         }
     }
 }
 
-/// The blocks behind the first free run from `at` on, up to the next slab, and the end of the last one.
-/// `None` when nothing is left above `at`.
-fn next_batch(heap: &Inner, at: u32) -> Option<(Vec<Victim>, u32)> {
+/// One step: slides the next batch of blocks. False when nothing is left above.
+pub(super) fn slide(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, round: &mut Round) -> bool {
+    let (lo, _) = heap.store.memory().bounds();
+    let Some(Plan { victims, end }) = plan(heap, pass, round.at.max(lo)) else { return false };
+    round.at = end;
+    if victims.is_empty() {
+        return true;
+    }
+    let (start, before) = (Instant::now(), pass.report.moved_bytes);
+    let batch = mark_all(heap, mover, pass, &victims);
+    if batch.len() == 0 {
+        return true;
+    }
+    // What the last block left free behind it is where the next batch begins.
+    if let Some(end) = slide_batch(heap, pass, &batch) {
+        round.at = end;
+    }
+    pass.rate.note_bytes(pass.report.moved_bytes - before, start.elapsed());
+    true
+}
+
+/// The blocks behind the first free run from `at` on, up to the next slab. `None` when nothing is left above `at`.
+fn plan(heap: &Inner, pass: &Pass, at: u32) -> Option<Plan> {
     let memory = heap.store.memory();
+    let most = pass.batch_bytes().min(heap.capacity / SHARE);
+    let granules = (most / GRANULE) as u32;
     let central = heap.store.central();
     let (_, hi) = central.bounds();
     let mut victims = Vec::new();
     let mut at = central.space.next_run(memory, at, hi)?.end();
-    while at < hi && victims.len() < BATCH {
+    let (mut blocks, mut between) = (0, 0);
+    while at < hi && victims.len() < pass.batch() && blocks < granules {
         if let Some(run) = central.space.run_at(memory, at) {
+            between += run.len;
+            if between > granules && !victims.is_empty() {
+                // There is room for many: the next batch begins with it.
+                break;
+            }
             at = run.end();
             continue;
         }
@@ -60,115 +95,164 @@ fn next_batch(heap: &Inner, at: u32) -> Option<(Vec<Victim>, u32)> {
             break;
         }
         victims.extend(victim(heap, chunk));
+        blocks = blocks.saturating_add(chunk.len);
         at = chunk.end();
     }
-    Some((victims, at))
+    Some(Plan { victims, end: at })
 }
 
-/// Slides one block into the free run before it; the end of its new place. `None` when it stays.
-fn slide_one(heap: &Inner, pass: &mut Pass, marked: &Marked) -> Option<u32> {
+/// Slides the blocks of a batch; where the free memory behind the last one that moved begins. `None` where none
+/// did.
+fn slide_batch(heap: &Inner, pass: &mut Pass, batch: &Batch) -> Option<u32> {
     let memory = heap.store.memory();
-    let start = marked.victim.offset - chunk::HEADER;
-    let len = marked.victim.room + chunk::HEADER;
-    let need = Need { len, align: marked.align(), skew: chunk::HEADER };
+    let before = batch.victim(0).offset - chunk::HEADER;
     let mut central = heap.store.central();
-    let Some(run) = central.space.run_before(memory, start) else {
+    let hole = central.space.run_before(memory, before);
+    if let Some((hole, places)) = hole.and_then(|hole| Some((hole, places(batch, hole)?))) {
+        let end = places.last().map_or(hole.start, |place| place.end());
+        let taken = Run { start: hole.start, len: end - hole.start };
+        central.claim(memory, hole, taken);
+        let rest = Run { start: end, len: hole.end() - end };
+        central.keep_committed(memory, rest, pass.committed_max);
         drop(central);
-        marked.unmark();
-        return None;
-    };
-    // Where the block fits into the run, only its new place is taken: everybody else finds the rest.
-    if let Some(target) = need.place_low(run) {
-        let taken = Run { start: target, len };
-        central.claim(memory, run, taken);
-        let place = chunk::init_block(memory, taken, marked.victim.owner);
-        drop(central);
-        return move_to(heap, pass, marked, place).then(|| taken.end());
+        return slide_apart(heap, pass, batch, taken, &places);
     }
-    // The new place overlaps the old one, so the run is shorter than the block.
-    central.space.withdraw(memory, run);
+    let gap = |number: usize| {
+        let at = batch.victim(number).offset - chunk::HEADER;
+        let gap = central.space.run_before(memory, at)?;
+        central.space.withdraw(memory, gap);
+        Some(gap)
+    };
+    let gaps: Vec<Option<Run>> = (0..batch.len()).map(gap).collect();
     drop(central);
-    slide_over(heap, pass, marked, run)
+    slide_over(heap, pass, batch, &gaps)
 }
 
-/// Slides a block into a shorter free run before it, which is withdrawn.
-///
-/// From here to the end the granules of the run and the block belong to the mover: nobody else walks the
-/// centre without the mover lock.
-fn slide_over(heap: &Inner, pass: &mut Pass, marked: &Marked, run: Run) -> Option<u32> {
-    let memory = heap.store.memory();
-    let start = run.end();
-    let Some(locked) = marked.lock(heap, pass) else {
-        heap.store.central().release(memory, run);
-        return None;
+/// What a block needs, with `len` granules of chunk.
+fn need(batch: &Batch, number: usize, len: u32) -> Need {
+    Need { len, align: batch.align(number), skew: chunk::HEADER }
+}
+
+/// The places of all blocks of a batch in the run before it, if it is long enough.
+fn places(batch: &Batch, hole: Run) -> Option<Vec<Run>> {
+    let mut free = hole;
+    let place = |number: usize| {
+        let len = batch.victim(number).room + chunk::HEADER;
+        let start = need(batch, number, len).place_low(free)?;
+        free = Run { start: start + len, len: free.end() - start - len };
+        Some(Run { start, len })
     };
-    // Only now: who held the block until a moment ago may have resized it in place.
-    let chunk = chunk::of_block(memory, marked.victim.offset);
-    let room = Run { start: run.start, len: run.len + chunk.len };
-    let need = Need { len: chunk.len, align: marked.align(), skew: chunk::HEADER };
-    let target = need.place_low(room).unwrap_or(start);
-    if target >= start {
-        locked.publish(marked.victim.offset);
-        heap.store.central().release(memory, run);
-        return None;
-    }
-    // The new header lies below the old block; the copy may run over the old header.
-    locked.copy(heap, target + chunk::HEADER);
-    let place = Run { start: target, len: chunk.len };
-    chunk::init_block(memory, place, marked.victim.owner);
-    pass.note_move(locked.bytes);
-    locked.publish(target + chunk::HEADER);
-    let mut central = heap.store.central();
-    central.note_taken(place);
-    if target > run.start {
-        central.release(memory, Run { start: run.start, len: target - run.start });
-    }
-    central.release(memory, Run { start: place.end(), len: chunk.end() - place.end() });
-    Some(place.end())
+    (0..batch.len()).map(place).collect()
 }
 
-/// Moves the blocks above the lowest slab into free runs below it. O(blocks above it), and a look at up to
-/// [`LOOKS_MAX`](crate::central::LOOKS_MAX) free runs a block.
-pub(super) fn sink(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass) {
-    let Some((victims, below)) = above_lowest_slab(heap) else { return };
-    for batch in victims.chunks(BATCH) {
-        if pass.is_over() {
-            return;
-        }
-        let outcome = move_all(heap, mover, pass, batch, |victim| {
-            let memory = heap.store.memory();
-            let mut central = heap.store.central();
-            let align = heap.tables.get(victim.owner)?.align_of(victim.owner.slot);
-            let len = victim.room + chunk::HEADER;
-            let need = Need { len, align, skew: chunk::HEADER };
-            let taken = central.allocate_below(memory, need, below)?;
-            Some(chunk::init_block(memory, taken, victim.owner))
-        });
-        if outcome != Outcome::Done {
-            return;
-        }
-    }
-}
-
-/// The blocks above the lowest slab, and where that slab begins. O(pages, and chunks above).
-fn above_lowest_slab(heap: &Inner) -> Option<(Vec<Victim>, u32)> {
+/// Moves the blocks of a batch to places that lie below all of them, in a run that was claimed.
+fn slide_apart(
+    heap: &Inner,
+    pass: &mut Pass,
+    batch: &Batch,
+    taken: Run,
+    places: &[Run],
+) -> Option<u32> {
     let memory = heap.store.memory();
-    let central = heap.store.central();
-    let (lo, hi) = central.bounds();
-    let lowest = heap.store.shared.pages.first_held(lo, hi)?;
-    let (mut at, mut victims) = (lowest, Vec::new());
-    while at < hi {
-        if let Some(run) = central.space.run_at(memory, at) {
-            at = run.end();
+    let (mut spare, mut old) = (Pieces::default(), Pieces::default());
+    let (mut at, mut end) = (taken.start, None);
+    for (number, place) in places.iter().enumerate() {
+        if pass.is_over() || pass.lacks_time_for(place.len as usize * GRANULE) {
+            batch.unmark_from(number);
+            pass.stop();
+            break;
+        }
+        let Victim { offset, owner, .. } = batch.victim(number);
+        let Some(locked) = batch.lock(heap, pass, number) else { continue };
+        let target = place.start + chunk::HEADER;
+        if !locked.fits(target) {
+            locked.put_back(pass);
             continue;
         }
-        let (chunk, kind) = chunk::at(memory, at).expect("chunks and free runs tile the centre");
-        if kind == Kind::Block {
-            victims.extend(victim(heap, chunk));
-        }
-        at = chunk.end();
+        // Only now: who held the block until a moment ago may have resized it in place.
+        old.add(chunk::of_block(memory, offset));
+        chunk::init_block(memory, *place, owner);
+        locked.copy(heap, target);
+        locked.adopt_size(heap, target);
+        pass.note_move(locked.bytes);
+        pass.report.useful_moves += 1;
+        locked.publish(target);
+        spare.add(Run { start: at, len: place.start - at });
+        at = place.end();
+        end = Some(at);
     }
-    Some((victims, lowest))
+    spare.add(Run { start: at, len: taken.end() - at });
+    let mut central = heap.store.central();
+    for run in spare.0.into_iter().chain(old.0) {
+        central.release(memory, run);
+    }
+    end
+}
+
+/// Slides the blocks of a batch one after the other into the free memory before each, which is withdrawn:
+/// `gaps` are the free runs before them.
+///
+/// The granules of these runs and of the blocks that are locked belong to the mover: nobody else walks the
+/// centre without the mover lock.
+fn slide_over(heap: &Inner, pass: &mut Pass, batch: &Batch, gaps: &[Option<Run>]) -> Option<u32> {
+    let memory = heap.store.memory();
+    let (mut spare, mut places) = (Pieces::default(), Vec::new());
+    // The free memory that wanders; it ends where the next block begins, or there is none.
+    let mut hole = Run { start: 0, len: 0 };
+    let mut stopped = false;
+    for (number, gap) in gaps.iter().enumerate() {
+        if let Some(gap) = *gap {
+            if hole.end() == gap.start {
+                hole.len += gap.len;
+            } else {
+                spare.add(core::mem::replace(&mut hole, gap));
+            }
+        }
+        let Victim { offset, owner, room, .. } = batch.victim(number);
+        let lacks_time = || pass.is_over() || pass.lacks_time_for(room as usize * GRANULE);
+        if !stopped && lacks_time() {
+            batch.unmark_from(number);
+            pass.stop();
+            stopped = true;
+        }
+        let start = offset - chunk::HEADER;
+        if stopped || hole.len == 0 || hole.end() != start {
+            if !stopped {
+                batch.unmark(number);
+            }
+            continue;
+        }
+        let Some(locked) = batch.lock(heap, pass, number) else { continue };
+        // Only now: who held the block until a moment ago may have resized it in place.
+        let chunk = chunk::of_block(memory, offset);
+        let free = Run { start: hole.start, len: hole.len + chunk.len };
+        let target = need(batch, number, chunk.len).place_low(free).unwrap_or(start);
+        if target >= start {
+            locked.publish(offset);
+            continue;
+        }
+        // The new header lies below the old block; the copy may run over the old header.
+        locked.copy(heap, target + chunk::HEADER);
+        let place = Run { start: target, len: chunk.len };
+        locked.adopt_size(heap, chunk::init_block(memory, place, owner));
+        pass.note_move(locked.bytes);
+        pass.report.useful_moves += 1;
+        locked.publish(target + chunk::HEADER);
+        spare.add(Run { start: hole.start, len: target - hole.start });
+        hole = Run { start: place.end(), len: chunk.end() - place.end() };
+        places.push(place);
+    }
+    spare.add(hole);
+    let mut central = heap.store.central();
+    places.iter().for_each(|place| central.note_taken(*place));
+    for run in spare.0 {
+        central.release(memory, run);
+    }
+    let end = places.last()?.end();
+    if let Some(run) = central.space.run_at(memory, end) {
+        central.keep_committed(memory, run, pass.committed_max);
+    }
+    Some(end)
 }
 
 /// The block of a chunk. The caller holds the lock of the centre.
@@ -176,5 +260,6 @@ pub(super) fn victim(heap: &Inner, chunk: Run) -> Option<Victim> {
     let offset = chunk.start + chunk::HEADER;
     // Relaxed: owners of chunks of the centre change under its lock only.
     let header = heap.store.memory().header(chunk::header_index(offset)).load(Ordering::Relaxed);
-    Owner::of(header).map(|owner| Victim { offset, owner, room: chunk.len - chunk::HEADER })
+    let shape = Shape::of(header);
+    Owner::of(header).map(|owner| Victim { offset, owner, room: chunk.len - chunk::HEADER, shape })
 }

@@ -9,9 +9,9 @@
 //! A window is tried only where twice the room that its blocks need is free outside; the places are reserved before
 //! the first block is moved.
 
-use super::budget::Pass;
 use super::choice::{Choice, slabs_by_page};
-use super::mover::{BATCH, Marked, Mover, Outcome, Victim, mark_all, move_all};
+use super::mover::{Batch, Mover, Outcome, Victim, mark_all, move_all};
+use super::pass::Pass;
 use super::slabs::{Seen, blocks, with_slabs};
 use super::slide::victim;
 use crate::block;
@@ -20,7 +20,7 @@ use crate::chunk::{self, Kind};
 use crate::heap::Inner;
 use crate::pages::Label;
 use crate::placement::{Need, Run};
-use crate::slab::Mode;
+use crate::slab::{Mode, Slabs};
 use crate::space::End;
 use crate::stripe::Shared;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -103,11 +103,12 @@ impl Taken<'_> {
             }
             stays = found.blocks.first().map_or(stays, |block| block.offset - chunk::HEADER);
             let blocks = core::mem::take(&mut found.blocks);
-            for batch in blocks.chunks(BATCH) {
-                for marked in mark_all(self.heap, mover, pass, batch) {
-                    let place = found.places.remove(&marked.victim.offset);
+            for victims in blocks.chunks(pass.batch()) {
+                let batch = mark_all(self.heap, mover, pass, victims);
+                for number in 0..batch.len() {
+                    let place = found.places.remove(&batch.victim(number).offset);
                     let place = place.expect("there is one for each block");
-                    self.take_block(pass, &marked, place);
+                    self.take_block(pass, &batch, number, place);
                 }
             }
             // Blocks that were gone, or that guards kept from being marked.
@@ -180,31 +181,33 @@ impl Taken<'_> {
     /// A place in the centre for a block; its offset.
     fn place(&self, central: &mut Central, victim: &Victim) -> Option<u32> {
         let memory = self.heap.store.memory();
-        let align = self.heap.tables.get(victim.owner)?.align_of(victim.owner.slot);
+        let align = self.heap.tables.get(victim.owner)?.align(victim.shape);
         let need = Need { len: victim.room + chunk::HEADER, align, skew: chunk::HEADER };
         let taken = central.allocate(memory, need, End::Low)?;
         Some(chunk::init_block(memory, taken, victim.owner))
     }
 
     /// Moves a block to its place, and keeps what it leaves.
-    fn take_block(&mut self, pass: &mut Pass, marked: &Marked, place: u32) {
+    fn take_block(&mut self, pass: &mut Pass, batch: &Batch, number: usize, place: u32) {
         let memory = self.heap.store.memory();
-        let Some(locked) = marked.lock(self.heap, pass) else {
+        let Some(locked) = batch.lock(self.heap, pass, number) else {
             self.heap.store.free(place);
             return;
         };
         if !locked.fits(place) {
-            pass.report.cancelled += 1;
-            locked.publish(marked.victim.offset);
+            locked.put_back(pass);
             self.heap.store.free(place);
             return;
         }
         locked.copy(self.heap, place);
+        locked.adopt_size(self.heap, place);
         pass.note_move(locked.bytes);
+        pass.report.useful_moves += 1;
         locked.publish(place);
+        let offset = batch.victim(number).offset;
         // The block's bytes are given up: whoever gets them next writes.
-        memory.track_write(marked.victim.offset);
-        let old = chunk::of_block(memory, marked.victim.offset);
+        memory.track_write(offset);
+        let old = chunk::of_block(memory, offset);
         self.pieces.insert(old.start, old.len);
     }
 
@@ -230,20 +233,15 @@ impl Taken<'_> {
             }
             // It stays when it is empty, so that nobody else gets the page.
             slabs.close(number, Mode::Filling);
-            Some(Ok(Seen { stripe, number, class, page, used, free: geometry.cells - used }))
+            Some(Ok(Seen { stripe, number, class, page, used }))
         });
         let Some(Some(seen)) = closed else { return Ok(()) };
         let seen = seen?;
-        for batch in blocks(heap, &seen).chunks(BATCH) {
-            let outcome = move_all(heap, mover, pass, batch, |victim| {
-                let count = heap.store.stripes();
-                let open = (0..count).find_map(|turn| {
-                    with_slabs(heap, (stripe + turn) % count, |slabs| {
-                        slabs.allocate(&shared.memory, &shared.classes, class, victim.owner)
-                    })
-                    .flatten()
-                });
-                open.or_else(|| in_new_slab(heap, stripe, class, victim))
+        let before = pass.report.moves;
+        for victims in blocks(heap, &seen).chunks(pass.batch()) {
+            let outcome = move_all(heap, mover, pass, victims, |batch, places| {
+                let victims = (0..batch.len()).map(|number| batch.victim(number));
+                places.extend(victims.map_while(|victim| a_cell(heap, stripe, class, victim)));
             });
             if outcome != Outcome::Done {
                 break;
@@ -253,6 +251,7 @@ impl Taken<'_> {
             slabs.reopen(&shared.memory, &shared.pages, geometry, number)
         });
         let page = emptied.flatten().ok_or(page)?;
+        pass.report.useful_moves += pass.report.moves - before;
         self.pieces.insert(page.start, page.len);
         Ok(())
     }
@@ -273,6 +272,17 @@ impl Drop for Taken<'_> {
             self.give_back(&mut heap.store.central());
         }
     }
+}
+
+/// A cell for a block in an open slab of its class, of this stripe first, or in a new one.
+fn a_cell(heap: &Inner, stripe: usize, class: usize, victim: Victim) -> Option<u32> {
+    let Shared { memory, classes, .. } = &heap.store.shared;
+    let count = heap.store.stripes();
+    let open = (0..count).find_map(|turn| {
+        let allocate = |slabs: &mut Slabs| slabs.allocate(memory, classes, class, victim.owner);
+        with_slabs(heap, (stripe + turn) % count, allocate).flatten()
+    });
+    open.or_else(|| in_new_slab(heap, stripe, class, victim))
 }
 
 /// A cell for a block in a new slab of the stripe.

@@ -150,7 +150,7 @@ impl Placement for FirstFit {
     }
 
     /// The root of the tree. O(1).
-    fn largest<M: FreeMemory>(&self, _: &M) -> u32 {
+    fn largest<M: FreeMemory>(&self, _: &M, _: usize) -> u32 {
         self.tree[1]
     }
 

@@ -106,8 +106,9 @@ pub(crate) trait Placement {
     /// A free run in which `need.place_low` succeeds; `None` only if there is none at all.
     fn find<M: FreeMemory>(&self, mem: &M, need: Need) -> Option<Run>;
 
-    /// The length of the largest free run, 0 if there is none.
-    fn largest<M: FreeMemory>(&self, mem: &M) -> u32;
+    /// The length of the largest free run, 0 if there is none. Where the index does not tell several that are nearly
+    /// as long from each other, no more than `looks` of them are looked at.
+    fn largest<M: FreeMemory>(&self, mem: &M, looks: usize) -> u32;
 
     /// Checks that the index holds exactly `runs`, which are in address order, and that its own
     /// invariants hold. Visits everything; meant for tests and for verification.
@@ -149,10 +150,10 @@ impl Placement for AnyPlacement {
         }
     }
 
-    fn largest<M: FreeMemory>(&self, mem: &M) -> u32 {
+    fn largest<M: FreeMemory>(&self, mem: &M, looks: usize) -> u32 {
         match self {
-            Self::Tlsf(policy) => policy.largest(mem),
-            Self::FirstFit(policy) => policy.largest(mem),
+            Self::Tlsf(policy) => policy.largest(mem, looks),
+            Self::FirstFit(policy) => policy.largest(mem, looks),
         }
     }
 

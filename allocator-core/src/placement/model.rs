@@ -136,7 +136,7 @@ impl<P: Placement> Space<P> {
         let runs: Vec<Run> = self.free_runs().collect();
         self.policy.check(&self.memory, &runs).expect("the index has an error");
         let largest = runs.iter().map(|run| run.len).max().unwrap_or(0);
-        assert_eq!(self.policy.largest(&self.memory), largest);
+        assert_eq!(self.policy.largest(&self.memory, usize::MAX), largest);
     }
 
     /// Blocks and free runs fill the space without overlap, and no two free runs touch.

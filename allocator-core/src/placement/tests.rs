@@ -60,7 +60,7 @@ fn an_empty_index_has_nothing() {
         let mut space = space_of(2, policy);
         assert_eq!(space.allocate(need(1), false), Some(Run { start: 1, len: 1 }));
         assert_eq!(space.allocate(need(1), false), None);
-        assert_eq!(space.policy.largest(&space.memory), 0);
+        assert_eq!(space.policy.largest(&space.memory, usize::MAX), 0);
         space.check();
         space.free(0);
         space.check();
@@ -86,7 +86,7 @@ fn holes<P: Placement>(policy: P, lens: impl IntoIterator<Item = u32>) -> Space<
         starts.push(space.allocate(need(len), false).expect("room for a hole").start);
         space.allocate(need(1), false).expect("room for a wall");
     }
-    let rest = space.policy.largest(&space.memory);
+    let rest = space.policy.largest(&space.memory, usize::MAX);
     space.allocate(need(rest), false).expect("the rest is one run");
     for start in starts {
         let hole = space.live.iter().position(|run| run.start == start);

@@ -208,10 +208,10 @@ impl Placement for Tlsf {
         None
     }
 
-    /// Walks the last bin that is not empty: O(runs within a sixteenth of the largest).
-    fn largest<M: FreeMemory>(&self, mem: &M) -> u32 {
+    /// Walks the last bin that is not empty: O(runs within a sixteenth of the largest, or looks).
+    fn largest<M: FreeMemory>(&self, mem: &M, looks: usize) -> u32 {
         let runs = self.last_bin().map(|bin| self.runs(mem, bin));
-        runs.into_iter().flatten().map(|run| run.len).max().unwrap_or(0)
+        runs.into_iter().flatten().take(looks).map(|run| run.len).max().unwrap_or(0)
     }
 
     /// O(n log n) in the number of free runs.

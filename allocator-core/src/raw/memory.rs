@@ -3,7 +3,7 @@
 //! Three kinds of words live inside the buffer:
 //! * the *tag* of a free run (length and two links in its first granule, its length again in its last
 //!   four bytes), read and written under the lock of the space that owns the run;
-//! * the *length word* of a used general chunk, likewise;
+//! * the *extent* of a used chunk, an atomic that is written under that lock and may be looked at at any time;
 //! * the *header word* of a block, an `AtomicU64` (see `block.rs`).
 //!
 //! Every access is bounds-checked, so a wrong offset can never leave the buffer. That it does not hit
@@ -14,6 +14,10 @@ use super::os::{Mapping, OS_PAGE, can_release, prefer_huge_pages, release, resid
 use crate::sync::atomic::AtomicU64;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+
+/// Pages of the operating system in a huge one.
+const HUGE: usize = (2 << 20) / OS_PAGE;
 
 /// A buffer that the caller brings along instead of mapped memory.
 ///
@@ -94,6 +98,8 @@ pub(crate) struct Memory {
     lo: u32,
     hi: u32,
     owner: Owner,
+    /// The system was asked to back it with huge pages.
+    huge_pages: bool,
     #[cfg(loom)]
     shadow: shadow::Shadow,
 }
@@ -111,7 +117,9 @@ impl Memory {
         if huge_pages {
             prefer_huge_pages(&mapping);
         }
-        Some(Self::new(mapping.ptr().as_ptr(), 1, hi, Owner::Mapped(mapping)))
+        let mut memory = Self::new(mapping.ptr().as_ptr(), 1, hi, Owner::Mapped(mapping));
+        memory.huge_pages = huge_pages;
+        Some(memory)
     }
 
     /// Uses a caller's buffer; `None` when it holds no whole granule or more than offsets can name.
@@ -142,6 +150,7 @@ impl Memory {
             lo,
             hi,
             owner,
+            huge_pages: false,
             #[cfg(loom)]
             shadow: shadow::Shadow::default(),
         }
@@ -198,6 +207,61 @@ impl Memory {
         let at = self.base.wrapping_add(offset as usize * GRANULE + index * 4).cast::<u32>();
         // SAFETY: inside the buffer (checked) and aligned; the granule belongs to the caller's space.
         unsafe { at.write(value) }
+    }
+
+    /// The extent of the used chunk at `start`, for who has the lock of its space or may change the chunk.
+    #[inline]
+    pub(crate) fn extent(&self, start: u32) -> u64 {
+        #[cfg(loom)]
+        self.shadow.read(Place::Word(start, 0));
+        self.extent_now(start)
+    }
+
+    /// The same at any time while the chunk is in use.
+    #[inline]
+    pub(crate) fn extent_now(&self, start: u32) -> u64 {
+        // Relaxed: whoever asks found the block through its slot word, or holds it, or has the lock; either orders it
+        // behind the store.
+        self.extent_word(start).load(Ordering::Relaxed)
+    }
+
+    /// Writes the extent of a used chunk, under the lock.
+    #[inline]
+    pub(crate) fn set_extent(&self, start: u32, extent: u64) {
+        #[cfg(loom)]
+        self.shadow.write(Place::Word(start, 0));
+        self.set_extent_now(start, extent);
+    }
+
+    /// The same for who may change the chunk, at any time; length and kind stay as they are.
+    #[inline]
+    pub(crate) fn set_extent_now(&self, start: u32, extent: u64) {
+        // Relaxed: as in `extent_now`.
+        self.extent_word(start).store(extent, Ordering::Relaxed);
+    }
+
+    /// The same where the caller makes a chunk out of plain memory of its own.
+    #[inline]
+    pub(crate) fn new_extent(&self, start: u32, extent: u64) {
+        // As in `new_header`.
+        #[cfg(miri)]
+        {
+            self.check(start, GRANULE);
+            let at = self.base.wrapping_add(start as usize * GRANULE).cast::<u64>();
+            // SAFETY: inside the buffer (checked), aligned, and the caller's.
+            unsafe { at.write(0) };
+        }
+        self.set_extent(start, extent);
+    }
+
+    /// On `std` even in a model, which sees the accesses under the lock as those of a plain word: as an atomic it
+    /// would only add schedules.
+    #[inline]
+    fn extent_word(&self, start: u32) -> &std::sync::atomic::AtomicU64 {
+        self.check(start, GRANULE);
+        let at = self.base.wrapping_add(start as usize * GRANULE).cast();
+        // SAFETY: inside the buffer (checked), aligned; the first word of a used chunk is accessed as an atomic only.
+        unsafe { &*at }
     }
 
     /// The header word at `index` (in words of 8 bytes from granule 0).
@@ -262,6 +326,26 @@ impl Memory {
     /// Whether whole pages can be given back to the operating system.
     pub(crate) fn can_release(&self) -> bool {
         can_release() && matches!(self.owner, Owner::Mapped(_))
+    }
+
+    /// Which of the pages `from..to` of the operating system are worth giving back: all, but where the system
+    /// was asked for huge pages, a huge page that would lose less than a half of itself stays whole at either
+    /// end.
+    pub(crate) fn worth_releasing(&self, from: usize, to: usize) -> (usize, usize) {
+        if !self.huge_pages || from >= to {
+            return (from, to);
+        }
+        let first = self.base.addr() / OS_PAGE;
+        let (start, end) = (first + from, first + to);
+        let (next, last) = (start.next_multiple_of(HUGE), end / HUGE * HUGE);
+        let start = if next - start < HUGE / 2 { next } else { start };
+        let end = if end - last < HUGE / 2 { last } else { end };
+        if start >= end { (to, to) } else { (start - first, end - first) }
+    }
+
+    /// Begins to load the first line of a block into the cache.
+    pub(crate) fn prefetch(&self, offset: u32) {
+        crate::table::fetch(self.base.wrapping_add(offset as usize * GRANULE));
     }
 
     /// Gives whole pages of the operating system back. False when the system refuses.

@@ -8,12 +8,14 @@
 pub(crate) mod memory;
 pub(crate) mod os;
 pub(crate) mod words;
+pub(crate) mod zeroed;
 
 #[cfg(loom)]
 pub(crate) use memory::Borrowed;
 pub use memory::Buffer;
 pub(crate) use memory::Memory;
 pub(crate) use words::WordArray;
+pub(crate) use zeroed::ZeroedWords;
 
 /// Bytes of a granule.
 pub(crate) const GRANULE: usize = 16;

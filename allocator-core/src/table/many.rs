@@ -5,7 +5,7 @@
 //! handles ahead asks for the slots of some, later for the blocks of these, and looks them up after that,
 //! so that the misses of many overlap.
 
-use super::{Table, TableGuard};
+use super::{Slots, Table, TableGuard};
 use crate::handle::Handle;
 use crate::raw::GRANULE;
 use crate::slot::{self, Snapshot};
@@ -23,7 +23,7 @@ const ENABLED: bool = cfg!(all(not(loom), any(miri, target_arch = "x86_64")));
 
 /// Asks for the cache line of an address, which may be anything.
 #[inline(always)]
-fn fetch(address: *const u8) {
+pub(crate) fn fetch(address: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -32,6 +32,15 @@ fn fetch(address: *const u8) {
     }
     #[cfg(not(all(target_arch = "x86_64", not(any(loom, miri)))))]
     let _ = address;
+}
+
+impl Slots {
+    /// Begins to load the word of a slot into the cache.
+    pub(crate) fn prefetch(&self, slot: u32) {
+        if ENABLED && slot < self.limit {
+            fetch(self.words.as_ptr().wrapping_add(slot as usize).cast());
+        }
+    }
 }
 
 impl Table {

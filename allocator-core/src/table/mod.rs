@@ -20,15 +20,15 @@ mod take;
 mod vacant;
 mod view;
 
+pub(crate) use many::fetch;
 pub(crate) use retire::Effort;
 pub use view::{Hold, Replacement, Reservation, Table, TableGuard, TableSpec};
 
-use crate::block::Owner;
-use crate::blocks::Size;
+use crate::block::{Owner, Shape};
 use crate::cache::{Caches, Limits, Pair};
 use crate::guard::Readers;
 use crate::handle::{GENERATION_END, Handle};
-use crate::raw::WordArray;
+use crate::raw::{GRANULE, WordArray};
 use crate::slot::Snapshot;
 use crate::stripe::Request;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -70,8 +70,6 @@ pub(crate) struct Slots {
     /// Bytes of each object; 0 in the table of raw blocks.
     bytes: usize,
     drop: Option<DropFn>,
-    /// Size and alignment of each raw block (`blocks.rs`).
-    sizes: Option<WordArray>,
 }
 
 /// What makes up a table.
@@ -106,11 +104,6 @@ impl Slots {
             request: config.request,
             bytes: config.bytes,
             drop: config.drop,
-            sizes: if raw {
-                Some(WordArray::new(config.limit as usize, config.huge_pages)?)
-            } else {
-                None
-            },
         })
     }
 
@@ -130,35 +123,16 @@ impl Slots {
         (slot < self.limit).then(|| self.words.get(slot))
     }
 
-    /// Size and alignment of a raw block.
-    pub(crate) fn size_word(&self, slot: u32) -> &AtomicU64 {
-        self.sizes.as_ref().expect("only the table of raw blocks has sizes").get(slot)
+    /// Bytes of each object; 0 in the table of raw blocks, which have sizes of their own.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
-    /// Bytes of the object of a slot, which the caller keeps from changing.
-    pub(crate) fn bytes_of(&self, slot: u32) -> usize {
-        match &self.sizes {
-            // Acquire: the size is written before the word that made the block visible.
-            Some(sizes) => Size::of(sizes.get(slot).load(Ordering::Acquire)).bytes(),
-            None => self.bytes,
-        }
-    }
-
-    /// Whether the block of a slot holds bytes; a raw block may owe its first zeroes.
-    pub(crate) fn is_written(&self, slot: u32) -> bool {
-        // Acquire: as in `bytes_of`.
-        let due =
-            |sizes: &WordArray| Size::of(sizes.get(slot).load(Ordering::Acquire)).are_zeroes_due();
-        !self.sizes.as_ref().is_some_and(due)
-    }
-
-    /// Alignment of the block of a slot, in granules.
-    pub(crate) fn align_of(&self, slot: u32) -> u32 {
-        match (&self.sizes, &self.request) {
-            // Acquire: as in `bytes_of`.
-            (Some(sizes), _) => Size::of(sizes.get(slot).load(Ordering::Acquire)).align_granules(),
-            (None, Some(request)) => request.need.align,
-            (None, None) => unreachable!("a table knows the layout of its blocks"),
+    /// Alignment of an object, or of raw bytes of a shape, in granules.
+    pub(crate) fn align(&self, shape: Option<Shape>) -> u32 {
+        match (&self.request, shape) {
+            (Some(request), _) => request.need.align,
+            (None, shape) => shape.map_or(1, |shape| shape.align().div_ceil(GRANULE) as u32),
         }
     }
 
@@ -295,6 +269,7 @@ impl Registry {
         let mut tables = self.tables.write();
         let place = tables.iter().position(Option::is_none).unwrap_or(tables.len());
         let id = u16::try_from(place + 1).ok().filter(|id| *id <= crate::block::TABLE_MAX)?;
+        debug_assert!(config.request.is_some() || id == crate::block::RAW_TABLE);
         let table = Arc::new(Slots::new(id, salt, config)?);
         if place == tables.len() {
             tables.push(None);

@@ -45,9 +45,16 @@ impl Slots {
     }
 
     /// Whether pairs are on their way: who found none should look again.
-    pub(super) fn is_in_hand(&self) -> bool {
+    pub(crate) fn is_in_hand(&self) -> bool {
         // Acquire: see `InHand`.
         self.in_hand.load(Ordering::Acquire) > 0
+    }
+
+    /// The same for who may be dropping objects of the table itself, with the rest of them in hand.
+    pub(crate) fn is_in_other_hands(&self) -> bool {
+        // Relaxed: our own flag.
+        let dropping = || self.caches.own().any().cache().reclaiming.load(Ordering::Relaxed);
+        self.is_in_hand() && !dropping()
     }
 
     /// Takes a slot and a block for a new object, which is counted from now on, out of the thread's cache.

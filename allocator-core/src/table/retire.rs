@@ -13,7 +13,6 @@ use super::Slots;
 use crate::block;
 use crate::cache::{Any, Batch, Pair, Retired};
 use crate::grace::Grace;
-use crate::guard::Readers;
 use crate::heap::Inner;
 use crate::slot::{self, Snapshot};
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
@@ -253,17 +252,16 @@ impl Slots {
     }
 
     /// Number and bytes of retired objects that still have their blocks.
-    pub(crate) fn pending(&self, readers: &Readers) -> (usize, usize) {
+    pub(crate) fn pending(&self, heap: &Inner) -> (usize, usize) {
         let held = {
             let held = self.held.lock();
-            // A block without a slot was replaced, which only an object of a typed table is while it is held.
-            let bytes = |pair: &Pair| match pair.slot {
-                Pair::NO_SLOT => self.bytes,
-                slot => self.bytes_of(slot),
+            let bytes = |pair: &Pair| match self.is_typed() {
+                true => self.bytes,
+                false => heap.store.room(pair.offset()),
             };
             (held.len(), held.iter().map(bytes).sum::<usize>())
         };
-        let retired = self.caches.retired(readers);
+        let retired = self.caches.retired(&heap.readers);
         (held.0 + retired.0, held.1 + retired.1)
     }
 

@@ -300,7 +300,7 @@ impl<'t> TableGuard<'t> {
     /// Pins the object: it stays where it is, alive, until the hold is dropped, on whatever thread.
     ///
     /// # Errors
-    /// The handle is stale, or the object already has 262,141 holds.
+    /// The handle is stale, or the object already has 32,765 holds.
     pub fn hold<T: ?Sized>(&self, handle: Handle<T>) -> Result<Hold, AccessError> {
         let block = self.locate(handle).ok_or(AccessError::Stale)?;
         self.table.slots.note_hold();

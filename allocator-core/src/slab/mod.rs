@@ -1,9 +1,15 @@
 //! [`Slabs`]: the slabs of one stripe, pages divided into cells of one size class.
 //!
-//! A slab's page starts with the header words of its cells (`size_class.rs`), then the cells follow. The
-//! header of a free cell names the next free cell, so freeing touches no object memory.
+//! Where a slab keeps the header words of its cells is a matter of the class (`size_class.rs`). The header of a free cell
+//! names the next free cell, so freeing touches no object.
+//!
+//! * this file: handing cells out and taking them back;
+//! * `trim.rs`: giving the end of a slab back to the system, and all the checks.
 //!
 //! Everything here runs under the stripe's lock.
+
+#[allow(unsafe_code)]
+mod trim;
 
 use crate::block::Owner;
 use crate::chunk::{self, Kind};
@@ -31,6 +37,8 @@ pub(crate) struct Slab {
     /// Place in the list of its class's partial slabs.
     listed: u32,
     mode: Mode,
+    /// Granules of the page, from its start, that are not known to be given back to the system; whole pages of the system.
+    kept: u32,
 }
 
 /// Who puts blocks into a slab.
@@ -62,7 +70,7 @@ pub(crate) struct Slabs {
     /// Numbers in `slabs` that stand for no slab.
     vacant: Vec<u32>,
     /// Slabs with a free cell, by class; the last one is filled first.
-    partial: [Vec<u32>; CLASSES],
+    partial: Box<[Vec<u32>]>,
     totals: Totals,
 }
 
@@ -75,16 +83,17 @@ pub(crate) struct Totals {
     /// Granules of all cells, and of those in use.
     pub(crate) granules: u64,
     pub(crate) used: u64,
+    /// Granules at the ends of slabs that are given back to the system.
+    pub(crate) trimmed: u64,
 }
 
 impl Slabs {
     pub(crate) fn new(stripe: u8) -> Self {
-        const EMPTY: Vec<u32> = Vec::new();
         Self {
             stripe,
             slabs: Vec::new(),
             vacant: Vec::new(),
-            partial: [EMPTY; CLASSES],
+            partial: vec![Vec::new(); CLASSES].into_boxed_slice(),
             totals: Totals::default(),
         }
     }
@@ -122,19 +131,19 @@ impl Slabs {
         Some(self.take_cell(memory, classes.geometry(class), number, owner))
     }
 
-    /// Takes a cell of any class that holds `granules` aligned to `align`, however much is wasted: for a
+    /// Takes a cell of any class that holds `bytes` aligned to `align` granules, however much is wasted: for a
     /// heap that has nothing else left. O(slabs).
     pub(crate) fn allocate_anywhere(
         &mut self,
         memory: &Memory,
         classes: &Classes,
-        granules: u32,
+        bytes: usize,
         align: u32,
         owner: Owner,
     ) -> Option<u32> {
         let holds = |class: usize| {
             let geometry = classes.geometry(class);
-            geometry.cell >= granules && geometry.align >= align
+            geometry.room >= bytes && geometry.align >= align
         };
         let open = (0..CLASSES)
             .filter(|class| holds(*class))
@@ -162,6 +171,7 @@ impl Slabs {
         let slab = &mut self.slabs[number as usize];
         let cell = if slab.free == NONE {
             slab.fresh += 1;
+            self.totals.trimmed -= slab.keep(geometry, slab.fresh);
             slab.fresh - 1
         } else {
             slab.free
@@ -208,6 +218,7 @@ impl Slabs {
             free: NONE,
             listed: NONE,
             mode,
+            kept: page.len,
         };
         let number = self.vacant.pop().unwrap_or(self.slabs.len() as u32);
         if number as usize == self.slabs.len() {
@@ -279,6 +290,8 @@ impl Slabs {
         self.totals.pages -= 1;
         self.totals.empty -= 1;
         self.totals.granules -= geometry.granules();
+        // For the centre all of the page may be committed.
+        self.totals.trimmed -= u64::from(page.len - self.slabs[number as usize].kept);
         self.slabs[number as usize].page = 0;
         self.vacant.push(number);
         pages.set(page.start, Label::Central);
@@ -313,7 +326,8 @@ impl Slabs {
         self.unlist(number);
     }
 
-    /// Opens a slab that a mover had to itself; gives its page where it is empty by now.
+    /// Opens a slab that a mover had to itself; gives its page where it is empty by now. What is not empty is the
+    /// last of its class to be filled: the next mover may find it as it is.
     pub(crate) fn reopen(
         &mut self,
         memory: &Memory,
@@ -328,8 +342,19 @@ impl Slabs {
         }
         if slab.used < geometry.cells && slab.listed == NONE {
             self.list(number);
+            self.put_last(number);
         }
         None
+    }
+
+    /// Makes a listed slab the last of its class to be filled.
+    fn put_last(&mut self, number: u32) {
+        let slab = &self.slabs[number as usize];
+        let (spot, partial) = (slab.listed, &mut self.partial[usize::from(slab.class)]);
+        partial.swap(0, spot as usize);
+        let other = partial[spot as usize];
+        self.slabs[other as usize].listed = spot;
+        self.slabs[number as usize].listed = 0;
     }
 
     /// Whether a slab has a free cell.
@@ -378,50 +403,5 @@ impl Slabs {
                 Some((geometry.offset(slab.page, cell), owner))
             })
             .collect()
-    }
-
-    /// Checks counts, free lists and labels of every slab.
-    pub(crate) fn check(
-        &self,
-        memory: &Memory,
-        pages: &PageMap,
-        classes: &Classes,
-    ) -> Result<(), String> {
-        let mut totals = Totals::default();
-        for (number, slab) in self.iter() {
-            let geometry = classes.geometry(usize::from(slab.class));
-            totals.pages += 1;
-            totals.empty += usize::from(slab.used == 0);
-            totals.granules += geometry.granules();
-            totals.used += u64::from(slab.used) * u64::from(geometry.cell);
-            let blocks = self.blocks(memory, geometry, number).len() as u32;
-            let mut free = 0;
-            let mut cell = slab.free;
-            while cell != NONE && free <= geometry.cells {
-                let header = memory.header(geometry.header_index(slab.page, cell));
-                // Relaxed: as in `take_cell`.
-                cell = header.load(Ordering::Relaxed) as u32;
-                free += 1;
-            }
-            if blocks != slab.used || free != slab.fresh - slab.used || slab.fresh > geometry.cells
-            {
-                return Err(format!("{slab:?} holds {blocks} blocks and {free} free cells"));
-            }
-            let label = Label::Slab { stripe: self.stripe, class: slab.class, slab: number };
-            if pages.label(slab.page) != label {
-                return Err(format!(
-                    "the page of {slab:?} is labelled {:?}",
-                    pages.label(slab.page)
-                ));
-            }
-            let listed = slab.listed != NONE;
-            if listed != (slab.used < geometry.cells && slab.mode == Mode::Open) {
-                return Err(format!("{slab:?} is on the wrong list"));
-            }
-        }
-        if totals != self.totals {
-            return Err(format!("slabs sum up to {totals:?}, not {:?}", self.totals));
-        }
-        Ok(())
     }
 }

@@ -1,0 +1,416 @@
+//! [`Round`]: how far the compaction of the heap has come, kept from one call to the next.
+//!
+//! A round goes through its stages in small steps, between which a pass may end:
+//!
+//! 1. *gather*: what was retired and is seen by nobody, and what threads keep, goes back to the store;
+//! 2. *drain*: stripes give up what they hold without need;
+//! 3. *survey*: how full is each slab, as far as it has free cells;
+//! 4. *consolidate*, *raise* (`slabs.rs`), *slide*, *sink* (`slide.rs`, `sink.rs`). Slabs that could not be
+//!    emptied because threads kept some of their cells are tried again after another *gather*.
+//!
+//! Rounds follow each other until one has moved nothing; then the slabs that stay partly filled are packed (*pack*), the pages
+//! of free memory, of vacant slots and of maps that are clear are given back (*release*, *slots*, *maps*), and the work is complete. Whatever a round remembers of the heap is a hint: the heap goes on
+//! changing, so each page is looked at again under its lock before anything is done with it.
+
+use super::pack::Loose;
+use super::pass::Pass;
+use super::rate::Rate;
+use super::release::Pending;
+use super::slabs::{self, Raise, Seen};
+use crate::heap::Inner;
+use crate::pages::Label;
+use crate::size_class::CLASSES;
+use crate::table::Effort;
+use std::collections::{HashMap, VecDeque};
+
+/// Slabs and other blocks can be in each other's way, and readers cancel moves, so rounds are repeated, this
+/// often at most.
+pub(super) const ROUNDS_MAX: u32 = 16;
+
+/// Pages that one step of the survey looks at.
+const PAGES_A_STEP: u32 = if cfg!(loom) { 64 } else { 128 };
+
+/// Pages without a slab that are passed over as one that has.
+const BARE_PAGES: u32 = 16;
+
+/// Degrees of fullness that the survey tells apart.
+const LEVELS: usize = 8;
+
+/// Passes for which a page is left alone after it could not be emptied; doubled each time, up to the second.
+const BACK_OFF: u64 = 4;
+const BACK_OFF_MAX: u64 = 1024;
+
+/// Pages that are remembered as futile, and as partly emptied, at most.
+const FUTILE_MAX: usize = 4096;
+const PARTLY_MAX: usize = 1024;
+
+/// What a pass leaves to the next one.
+#[derive(Debug, Default)]
+pub(super) struct Unfinished {
+    /// The round that goes on; `None` where the last one was complete.
+    pub(super) round: Option<Round>,
+    /// A slab on its way up.
+    pub(super) raise: Option<Raise>,
+    /// Pages that became free and are not given back yet.
+    pub(super) pending: Pending,
+    /// Pages that could not be emptied lately.
+    pub(super) futile: Futile,
+    /// Moves out of pages that are not free yet.
+    pub(super) partly: Partly,
+    /// What moves have cost.
+    pub(super) rate: Rate,
+    /// Bytes that were committed when the work began.
+    pub(super) committed_max: usize,
+}
+
+/// Pages that could not be emptied, because of pins or readers, and until which pass they are left alone.
+#[derive(Debug, Default)]
+pub(super) struct Futile {
+    passes: u64,
+    pages: HashMap<u32, (u64, u64)>,
+}
+
+impl Futile {
+    pub(super) fn begin_pass(&mut self) {
+        self.passes += 1;
+    }
+
+    /// Whether a page is not worth an attempt yet.
+    pub(super) fn has(&self, page: u32) -> bool {
+        self.pages.get(&page).is_some_and(|(until, _)| *until > self.passes)
+    }
+
+    /// An attempt has failed.
+    pub(super) fn note(&mut self, page: u32) {
+        if self.pages.len() >= FUTILE_MAX {
+            self.pages.clear();
+        }
+        let (until, wait) = self.pages.entry(page).or_insert((0, BACK_OFF / 2));
+        *wait = (*wait * 2).min(BACK_OFF_MAX);
+        *until = self.passes + *wait;
+    }
+
+    /// An attempt has succeeded.
+    pub(super) fn forget(&mut self, page: u32) {
+        self.pages.remove(&page);
+    }
+}
+
+/// Moves out of pages that are not free yet: they were of use once the page is.
+#[derive(Debug, Default)]
+pub(super) struct Partly(HashMap<u32, u64>);
+
+impl Partly {
+    pub(super) fn add(&mut self, page: u32, moves: u64) {
+        if self.0.len() < PARTLY_MAX || self.0.contains_key(&page) {
+            *self.0.entry(page).or_insert(0) += moves;
+        }
+    }
+
+    pub(super) fn take(&mut self, page: u32) -> u64 {
+        self.0.remove(&page).unwrap_or(0)
+    }
+
+    /// The moves out of pages that came free since, by their last blocks' removal.
+    fn take_free(&mut self, heap: &Inner) -> u64 {
+        let is_free = |page: &u32| heap.store.shared.pages.label(*page) == Label::Central;
+        self.0.extract_if(|page, _| is_free(page)).map(|(_, moves)| moves).sum()
+    }
+}
+
+/// What the round does at the moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    Gather,
+    Drain,
+    Survey,
+    Consolidate,
+    Raise,
+    Slide,
+    Sink,
+    Pack,
+    Release,
+    Slots,
+    Maps,
+}
+
+/// A round of compaction, and where it goes on.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) stage: Stage,
+    /// Where the stage goes on: a granule, or the number of a stripe or class.
+    pub(super) at: u32,
+    /// Rounds before this one.
+    number: u32,
+    /// Moves that were made or cancelled in this round.
+    attempts: u64,
+    /// What the survey found, by class.
+    pub(super) classes: Vec<Partial>,
+    /// Slabs that are to be left.
+    keep: u32,
+    /// Where the lowest slab will be, about, when all is done.
+    pub(super) bound: u32,
+    /// Free pages were looked for down to here.
+    pub(super) free_below: u32,
+    /// Open slabs that are being filled, of the class at hand.
+    pub(super) targets: Vec<Seen>,
+    /// The first granule of the lowest slab, once it was found.
+    pub(super) lowest: Option<u32>,
+    /// Slabs that are to be packed; `None` before they were looked for.
+    pub(super) loose: Option<Vec<Loose>>,
+    /// Slabs that could not be emptied, with their classes, and whether they were tried again.
+    pub(super) leftovers: Vec<(usize, u32)>,
+    again: bool,
+}
+
+/// The slabs of a class that have both blocks and free cells, by fullness.
+#[derive(Debug, Default)]
+pub(super) struct Partial {
+    /// First granules of their pages, in address order.
+    levels: [VecDeque<u32>; LEVELS],
+    slabs: u32,
+    used: u64,
+    /// How many of them there is no need for.
+    pub(super) needless: u32,
+}
+
+impl Partial {
+    /// The slab to empty next: of those that lie below `bound`, and have to go from there anyway, the sparsest;
+    /// after those the sparsest of all.
+    pub(super) fn pop_victim(&mut self, bound: u32) -> Option<u32> {
+        let below = |level: &VecDeque<u32>| level.front().is_some_and(|page| *page < bound);
+        let level = self.levels.iter().position(below);
+        let level = level.or_else(|| self.levels.iter().position(|level| !level.is_empty()))?;
+        self.levels[level].pop_front()
+    }
+
+    /// The slab to fill next: the fullest that lies above `bound`.
+    pub(super) fn pop_target_above(&mut self, bound: u32) -> Option<u32> {
+        let above = |level: &&mut VecDeque<u32>| level.back().is_some_and(|page| *page >= bound);
+        self.levels.iter_mut().rev().find(above)?.pop_back()
+    }
+
+    /// The fullest of all.
+    pub(super) fn pop_target(&mut self) -> Option<u32> {
+        self.levels.iter_mut().rev().find(|level| !level.is_empty())?.pop_back()
+    }
+
+    /// Makes a slab the next victim again.
+    pub(super) fn put_back(&mut self, page: u32) {
+        self.levels[0].push_front(page);
+    }
+
+    fn add(&mut self, page: u32, used: u32, cells: u32) {
+        let level = (used as usize * LEVELS / cells as usize).min(LEVELS - 1);
+        self.levels[level].push_back(page);
+        self.slabs += 1;
+        self.used += u64::from(used);
+    }
+}
+
+impl Round {
+    pub(super) fn new() -> Self {
+        Self {
+            stage: Stage::Gather,
+            at: 0,
+            number: 0,
+            attempts: 0,
+            classes: Vec::new(),
+            keep: 0,
+            bound: 0,
+            free_below: u32::MAX,
+            targets: Vec::new(),
+            lowest: None,
+            loose: None,
+            leftovers: Vec::new(),
+            again: false,
+        }
+    }
+
+    /// Whether nothing has been done in it.
+    pub(super) fn is_new(&self) -> bool {
+        self.stage == Stage::Gather && self.at == 0 && self.number == 0 && !self.again
+    }
+
+    /// Begins with the stage after the first: what that does was done in another way.
+    pub(super) fn skip_gather(&mut self) {
+        self.stage = Stage::Drain;
+    }
+
+    /// Goes on to the next stage; false after the last one.
+    pub(super) fn next_stage(&mut self) -> bool {
+        self.at = 0;
+        self.stage = match self.stage {
+            Stage::Gather if self.again => {
+                self.try_again();
+                Stage::Consolidate
+            }
+            Stage::Gather => Stage::Drain,
+            Stage::Drain => Stage::Survey,
+            Stage::Survey => Stage::Consolidate,
+            Stage::Consolidate if !self.again && !self.leftovers.is_empty() => {
+                self.again = true;
+                Stage::Gather
+            }
+            Stage::Consolidate => Stage::Raise,
+            Stage::Raise => Stage::Slide,
+            Stage::Slide => Stage::Sink,
+            Stage::Sink if self.attempts > 0 && self.number < ROUNDS_MAX => {
+                *self = Self { number: self.number + 1, ..Self::new() };
+                Stage::Gather
+            }
+            Stage::Sink => Stage::Pack,
+            Stage::Pack => Stage::Release,
+            Stage::Release => Stage::Slots,
+            Stage::Slots => Stage::Maps,
+            Stage::Maps => return false,
+        };
+        match self.stage {
+            Stage::Survey => self.classes = (0..CLASSES).map(|_| Partial::default()).collect(),
+            // Pages came free meanwhile.
+            Stage::Raise => self.free_below = u32::MAX,
+            _ => {}
+        }
+        true
+    }
+
+    /// Makes the slabs that could not be emptied the victims, and only them.
+    fn try_again(&mut self) {
+        for partial in &mut self.classes {
+            partial.needless = 0;
+        }
+        for (class, page) in core::mem::take(&mut self.leftovers) {
+            self.classes[class].put_back(page);
+            self.classes[class].needless += 1;
+        }
+    }
+
+    pub(super) fn note_attempts(&mut self, attempts: u64) {
+        self.attempts += attempts;
+    }
+}
+
+/// One step of gathering: one table after the other, what was retired there, then what threads keep of it. Waits
+/// for nobody. False when it is done.
+pub(super) fn gather(
+    heap: &Inner,
+    pass: &mut Pass,
+    unfinished: &mut Unfinished,
+    round: &mut Round,
+) -> bool {
+    if round.at == 0 {
+        pass.report.useful_moves += unfinished.partly.take_free(heap);
+    }
+    if !pass.is_timed() && !round.again {
+        // Done before the first round, in one go.
+        return false;
+    }
+    let tables = heap.tables.all();
+    let Some(table) = tables.get(round.at as usize / 2) else { return false };
+    if round.at.is_multiple_of(2) {
+        if table.is_plain() {
+            table.reclaim(heap, Effort::All);
+        }
+    } else {
+        table.empty_caches(heap);
+    }
+    round.at += 1;
+    true
+}
+
+/// One step of the second stage; false when it is done.
+pub(super) fn drain(heap: &Inner, round: &mut Round) -> bool {
+    let stripe = round.at as usize;
+    if stripe < heap.store.stripes() {
+        heap.store.drain_stripe(stripe);
+        round.at += 1;
+    }
+    (round.at as usize) < heap.store.stripes()
+}
+
+/// One step of the survey; false when it is done.
+pub(super) fn survey(heap: &Inner, round: &mut Round) -> bool {
+    let pages = &heap.store.shared.pages;
+    let (lo, hi) = heap.store.memory().bounds();
+    let mut at = round.at.max(pages.start(lo));
+    let mut looks = PAGES_A_STEP * BARE_PAGES;
+    while at < hi && looks >= BARE_PAGES {
+        looks -= 1;
+        if let Label::Slab { .. } = pages.label(at) {
+            looks -= BARE_PAGES - 1;
+            look_at(heap, round, at);
+        }
+        at = at.saturating_add(pages.page());
+    }
+    round.at = at;
+    if at < hi {
+        return true;
+    }
+    for (class, partial) in round.classes.iter_mut().enumerate() {
+        let cells = u64::from(heap.store.shared.classes.geometry(class).cells.max(1));
+        let keep = partial.used.div_ceil(cells) as u32;
+        partial.needless = partial.slabs.saturating_sub(keep);
+        round.keep += keep;
+    }
+    // Blocks of the centre that still lie up there are moved away.
+    round.bound = hi.saturating_sub(round.keep.saturating_mul(pages.page())).max(lo);
+    false
+}
+
+/// Notes a slab; gives the centre one that is empty.
+fn look_at(heap: &Inner, round: &mut Round, page: u32) {
+    let Some(seen) = slabs::see(heap, page) else { return };
+    let cells = heap.store.shared.classes.geometry(seen.class).cells;
+    if seen.used == 0 {
+        slabs::give_up_empty(heap, &seen);
+    } else if seen.used < cells {
+        round.classes[seen.class].add(page, seen.used, cells);
+    } else {
+        round.keep += 1;
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn partial(slabs: &[(u32, u32)]) -> Partial {
+        let mut partial = Partial::default();
+        slabs.iter().for_each(|(page, used)| partial.add(*page, *used, 80));
+        partial
+    }
+
+    #[test]
+    fn victims_are_sparse_and_low_targets_full_and_high() {
+        let slabs = [(10, 30), (20, 5), (30, 75), (40, 6), (50, 70), (60, 31)];
+        let mut victims = partial(&slabs);
+        let popped: Vec<_> = std::iter::from_fn(|| victims.pop_victim(35)).collect();
+        assert_eq!(popped, [20, 10, 30, 40, 60, 50]);
+        let mut targets = partial(&slabs);
+        let popped: Vec<_> = std::iter::from_fn(|| targets.pop_target_above(35)).collect();
+        assert_eq!(popped, [50, 60, 40]);
+        let popped: Vec<_> = std::iter::from_fn(|| targets.pop_target()).collect();
+        assert_eq!(popped, [30, 10, 20]);
+        victims.put_back(20);
+        assert_eq!(victims.pop_victim(0), Some(20));
+    }
+
+    #[test]
+    fn futile_pages_are_left_alone_for_longer_and_longer() {
+        let mut futile = Futile::default();
+        let mut waits = Vec::new();
+        for _ in 0..4 {
+            futile.note(7);
+            let mut wait = 0;
+            while futile.has(7) {
+                futile.begin_pass();
+                wait += 1;
+            }
+            waits.push(wait);
+        }
+        assert_eq!(waits, [4, 8, 16, 32]);
+        futile.note(7);
+        futile.forget(7);
+        assert!(!futile.has(7) && !futile.has(8));
+    }
+}

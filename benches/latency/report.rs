@@ -1,0 +1,314 @@
+//! What was measured, as tables, as JSON, and against the targets.
+
+use crate::budgets;
+use crate::moving::{Moves, Round};
+use crate::readers::{self, Pace, Scene};
+use crate::samples::QUANTILES;
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// All figures.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) readers: Vec<readers::Outcome>,
+    pub(crate) moves: Vec<Moves>,
+    pub(crate) budgets: Option<budgets::Outcome>,
+}
+
+/// A figure and its target.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) limit: f64,
+    pub(crate) at_least: bool,
+}
+
+impl Target {
+    pub(crate) fn met(&self) -> bool {
+        if self.at_least { self.value >= self.limit } else { self.value <= self.limit }
+    }
+
+    fn sign(&self) -> &'static str {
+        if self.at_least { ">=" } else { "<=" }
+    }
+}
+
+/// What a pace is called.
+pub(crate) fn pace(pace: Pace) -> String {
+    match pace {
+        Pace::Full => "full speed".to_owned(),
+        Pace::Rate(rate) => format!("{rate} a second"),
+    }
+}
+
+fn quantiles(histogram: &Histogram<u64>) -> [f64; 5] {
+    QUANTILES.map(|quantile| histogram.value_at_quantile(quantile) as f64)
+}
+
+/// Nanoseconds with a unit.
+pub(crate) fn time(nanos: f64) -> String {
+    match nanos {
+        1e6.. => format!("{:.1} ms", nanos / 1e6),
+        1e3.. => format!("{:.1} µs", nanos / 1e3),
+        _ => format!("{nanos:.0} ns"),
+    }
+}
+
+impl Report {
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        let mut targets = Vec::new();
+        let mut add = |name: String, value: f64, limit: f64, at_least: bool| {
+            targets.push(Target { name, value, limit, at_least });
+        };
+        for outcome in &self.readers {
+            let idle = &outcome.scenes[Scene::Idle as usize].1;
+            let full = &outcome.scenes[Scene::Full as usize].1;
+            let pace = pace(outcome.pace);
+            if outcome.pace == Pace::Full {
+                let ratio = full.reads_per_s / idle.reads_per_s;
+                add(
+                    format!("throughput of reads, full defragmentation / idle, {pace}"),
+                    ratio,
+                    0.9,
+                    true,
+                );
+            }
+            let p999 = |of: &Histogram<u64>| of.value_at_quantile(0.999) as f64;
+            let ratio = p999(&full.net) / p999(&idle.net).max(1.0);
+            add(format!("p99.9 of a read, full defragmentation / idle, {pace}"), ratio, 2.0, false);
+        }
+        for moves in &self.moves {
+            if moves.bytes == 64 {
+                let rate = moves.median(|it| it.moves as f64 / it.time.as_secs_f64());
+                add("million moves a second, objects of 64 B".to_owned(), rate / 1e6, 8.0, true);
+            } else if moves.bytes >= 4096 {
+                let ratio = moves.median(|it| it.speed / it.copy_speed);
+                add(
+                    format!("bytes moved / bare copies, blocks of {} B", moves.bytes),
+                    ratio,
+                    0.5,
+                    true,
+                );
+            }
+            let useful = moves.median(|it| it.useful as f64 / it.moves as f64);
+            add(format!("useful moves / moves, blocks of {} B", moves.bytes), useful, 0.9, true);
+        }
+        if let Some(budgets) = &self.budgets {
+            let late = budgets::Outcome::late(&budgets.net);
+            add("passes of 500 µs that take 100 µs more, of 1,000".to_owned(), late, 1.0, false);
+            let useful = budgets.useful as f64 / budgets.moves.max(1) as f64;
+            add("useful moves / moves, passes under load".to_owned(), useful, 0.9, true);
+        }
+        targets
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        for outcome in &self.readers {
+            reader_table(outcome, &mut text);
+        }
+        if !self.moves.is_empty() {
+            move_table(&self.moves, &mut text);
+        }
+        if let Some(budgets) = &self.budgets {
+            budget_table(budgets, &mut text);
+        }
+        text += "\ntargets\n";
+        for target in self.targets() {
+            let verdict = if target.met() { "met   " } else { "MISSED" };
+            let Target { name, value, limit, .. } = &target;
+            let _ =
+                writeln!(text, "  {verdict} {name}: {value:.2} (target {} {limit})", target.sign());
+        }
+        text
+    }
+
+    /// One object a line.
+    pub(crate) fn json(&self) -> String {
+        let readers = self.readers.iter().flat_map(reader_json);
+        let moves = self.moves.iter().map(move_json);
+        let targets = self.targets().into_iter().map(|target| {
+            json!({
+                "section": "target", "name": target.name, "value": target.value,
+                "bound": target.sign(), "limit": target.limit, "met": target.met(),
+            })
+        });
+        let values =
+            readers.chain(moves).chain(self.budgets.as_ref().map(budget_json)).chain(targets);
+        values.map(|value| format!("{value}\n")).collect()
+    }
+}
+
+fn reader_table(outcome: &readers::Outcome, text: &mut String) {
+    let full = outcome.full.iter().map(|report| report.elapsed).sum::<std::time::Duration>();
+    let moves: u64 = outcome.full.iter().map(|report| report.moves).sum();
+    let _ = writeln!(
+        text,
+        "\nreads at {}; {} full defragmentations with {moves} moves in {:.1?}, {} moves in the \
+         background; a core ran nobody {} times",
+        pace(outcome.pace),
+        outcome.full.len(),
+        full,
+        outcome.background_moves,
+        outcome.frozen,
+    );
+    let head = [
+        "meanwhile",
+        "million/s",
+        "p50",
+        "p99",
+        "p99.9",
+        "p99.99",
+        "worst",
+        "left out",
+        "raw p99.9",
+        "raw p99.99",
+        "raw worst",
+    ];
+    let rows: Vec<_> = outcome
+        .scenes
+        .iter()
+        .map(|(scene, sifted)| {
+            let mut row = vec![scene.name().to_owned(), format!("{:.2}", sifted.reads_per_s / 1e6)];
+            row.extend(quantiles(&sifted.net).map(time));
+            row.push(sifted.left_out.to_string());
+            row.extend(quantiles(&sifted.raw)[2..].iter().map(|nanos| time(*nanos)));
+            row
+        })
+        .collect();
+    *text += &aligned(&head, &rows);
+}
+
+fn move_table(moves: &[Moves], text: &mut String) {
+    *text += "\nfull defragmentations after three of four objects were removed, and bare copies\n";
+    let head = [
+        "object",
+        "moves",
+        "useful",
+        "ms",
+        "million moves/s",
+        "GB/s",
+        "bare GB/s",
+        "ratio",
+        "forecast moves",
+        "forecast ms",
+    ];
+    let row = |of: &Moves| {
+        let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+        vec![
+            format!("{} B", of.bytes),
+            format!("{:.0}", of.median(|it| it.moves as f64)),
+            format!("{:.3}", of.median(|it| it.useful as f64 / it.moves as f64)),
+            format!("{:.2}", of.median(|it| ms(it.time))),
+            format!("{:.2}", of.median(|it| it.moves as f64 / it.time.as_secs_f64()) / 1e6),
+            format!("{:.2}", of.median(|it| it.speed) / 1e9),
+            format!("{:.2}", of.median(|it| it.copy_speed) / 1e9),
+            format!("{:.2}", of.median(|it| it.speed / it.copy_speed)),
+            format!("{:.0}", of.median(|it| it.forecast_moves as f64)),
+            format!("{:.2}", of.median(|it| ms(it.forecast))),
+        ]
+    };
+    *text += &aligned(&head, &moves.iter().map(row).collect::<Vec<_>>());
+}
+
+fn budget_table(budgets: &budgets::Outcome, text: &mut String) {
+    let _ = writeln!(
+        text,
+        "\npasses of 500 µs under load: {} passes, {} moves; time beyond the budget",
+        budgets.passes, budgets.moves
+    );
+    let head = ["", "p50", "p99", "p99.9", "p99.99", "worst", "100 µs late, of 1,000"];
+    let row = |name: String, of: &Histogram<u64>| {
+        let mut row = vec![name];
+        row.extend(quantiles(of).map(time));
+        row.push(format!("{:.2}", budgets::Outcome::late(of)));
+        row
+    };
+    let net = format!("without {} frozen ones and waits for a core", budgets.left_out);
+    let rows = [row(net, &budgets.net), row("raw".to_owned(), &budgets.raw)];
+    *text += &aligned(&head, &rows);
+}
+
+fn reader_json(outcome: &readers::Outcome) -> Vec<Value> {
+    let line = |(scene, sifted): &(Scene, crate::samples::Sifted)| {
+        let (net, raw) = (quantiles(&sifted.net), quantiles(&sifted.raw));
+        json!({
+            "section": "readers", "pace": pace(outcome.pace), "meanwhile": scene.name(),
+            "reads": sifted.raw.len(), "reads_per_s": sifted.reads_per_s,
+            "p50_ns": net[0], "p99_ns": net[1], "p999_ns": net[2], "p9999_ns": net[3], "worst_ns": net[4],
+            "left_out": sifted.left_out,
+            "raw_p50_ns": raw[0], "raw_p99_ns": raw[1], "raw_p999_ns": raw[2], "raw_p9999_ns": raw[3],
+            "raw_worst_ns": raw[4],
+        })
+    };
+    outcome.scenes.iter().map(line).collect()
+}
+
+fn move_json(of: &Moves) -> Value {
+    let median = |figure: fn(&Round) -> f64| of.median(figure);
+    json!({
+        "section": "moving", "bytes": of.bytes,
+        "moves": median(|it| it.moves as f64), "useful_moves": median(|it| it.useful as f64),
+        "seconds": median(|it| it.time.as_secs_f64()), "bytes_per_s": median(|it| it.speed),
+        "copy_bytes_per_s": median(|it| it.copy_speed), "ratio": median(|it| it.speed / it.copy_speed),
+        "forecast_moves": median(|it| it.forecast_moves as f64),
+        "forecast_seconds": median(|it| it.forecast.as_secs_f64()),
+    })
+}
+
+fn budget_json(of: &budgets::Outcome) -> Value {
+    let (net, raw) = (quantiles(&of.net), quantiles(&of.raw));
+    json!({
+        "section": "budgets", "passes": of.passes, "moves": of.moves, "useful_moves": of.useful,
+        "left_out": of.left_out, "beyond_p50_ns": net[0], "beyond_p99_ns": net[1],
+        "beyond_p999_ns": net[2], "beyond_p9999_ns": net[3], "beyond_worst_ns": net[4],
+        "late_of_1000": budgets::Outcome::late(&of.net),
+        "raw_beyond_p999_ns": raw[2], "raw_beyond_worst_ns": raw[4],
+        "raw_late_of_1000": budgets::Outcome::late(&of.raw),
+    })
+}
+
+/// Columns as wide as their widest cell: the first to the left, the others to the right.
+fn aligned(head: &[&str], rows: &[Vec<String>]) -> String {
+    let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| &row[column]).chain([&head[column]]);
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..head.len()).map(width).collect();
+    let mut text = String::new();
+    for row in std::iter::once(&head).chain(rows) {
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let _ = if column == 0 {
+                write!(text, "  {cell:<width$}")
+            } else {
+                write!(text, "  {cell:>width$}")
+            };
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_bounds() {
+        let target =
+            |value, at_least| Target { name: "it".to_owned(), value, limit: 2.0, at_least };
+        assert!(target(2.0, true).met() && !target(1.9, true).met());
+        assert!(target(2.0, false).met() && !target(2.1, false).met());
+    }
+
+    #[test]
+    fn columns_line_up_and_times_have_units() {
+        let rows = [vec!["é".to_owned(), "1".to_owned()]];
+        assert_eq!(aligned(&["name", "x"], &rows), "  name  x\n  é     1\n");
+        assert_eq!([12.0, 1500.0, 2e6].map(time), ["12 ns", "1.5 µs", "2.0 ms"]);
+    }
+}
