@@ -7,9 +7,16 @@
 //! * [`rounds`]: contestants take turns, so that what disturbs the machine disturbs them alike.
 //! * [`statistics`]: medians of per-round ratios, and targets for them.
 //! * [`remote`]: contestants in processes of their own: one process has one global allocator.
+//! * [`programs`]: where these processes come from.
+//! * [`footprint`]: how much memory contestants take for what they hold.
+//! * [`progress`], [`picture`]: what the programs show.
 
 pub mod contestants;
+pub mod footprint;
 pub mod object;
+pub mod picture;
+pub mod programs;
+pub mod progress;
 pub mod questions;
 pub mod remote;
 

@@ -5,6 +5,7 @@
 //! wrong comes back. The process ends when its input does.
 
 use crate::contestants::{AskBlocks, Global, PointerBlocks};
+use crate::footprint;
 use crate::questions::{churning, raw_blocks};
 use crate::rounds::{Contestant, Effort, Entrant};
 use anyhow::{Context, Result, bail, ensure};
@@ -116,10 +117,14 @@ impl Drop for Remote {
 #[must_use]
 pub fn serve() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    match answer(&arguments, io::stdin().lock(), io::stdout()) {
+    let answered = match arguments.split_first() {
+        Some((first, others)) if first == footprint::ASK => footprint::answer(others, io::stdout()),
+        _ => answer(&arguments, io::stdin().lock(), io::stdout()),
+    };
+    match answered {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}; `compare` starts this program");
+            eprintln!("error: {error:#}; `compare` and `memory` start this program");
             ExitCode::FAILURE
         }
     }

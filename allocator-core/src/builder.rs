@@ -36,8 +36,9 @@ pub enum FenceMode {
     /// Asymmetric where the system offers it, plain elsewhere. The default.
     #[default]
     Automatic,
-    /// Entering costs no fence; who moves or reclaims pays, with `membarrier` (Linux). Building fails
-    /// where the system does not offer it.
+    /// Entering costs no fence on a thread that does it often; who moves or reclaims pays, with `membarrier` (Linux).
+    /// The first 1024 guards of a thread issue full fences, and so do some after a time without many: where no
+    /// other thread reads often, nobody pays. Building fails where the system does not offer it.
     Asymmetric,
     /// Entering issues a full fence (5 to 10 ns).
     Plain,

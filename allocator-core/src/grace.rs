@@ -1,6 +1,7 @@
 //! [`Grace`]: the time until every guard that was open at its start has closed.
 
-use crate::guard::{Readers, Record};
+use crate::guard::Readers;
+use crate::record::Record;
 use crate::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,8 @@ const NAP: Duration = Duration::from_micros(50);
 pub(crate) struct Grace {
     /// The records that were inside a section, and its number.
     waiting: Vec<(*const Record, u32)>,
-    /// No other thread had a record, so there was no barrier to pay for.
-    alone: bool,
+    /// It disturbed nobody.
+    is_quiet: bool,
     /// Keeps the records alive.
     readers: Arc<Readers>,
 }
@@ -28,20 +29,20 @@ unsafe impl Sync for Grace {}
 
 impl Grace {
     /// Starts a grace period: everything that this thread wrote before is seen by each reader that the
-    /// period does not wait for (the theorem in `guard.rs`). O(records), and a heavy barrier where other
-    /// threads have records.
+    /// period does not wait for (the theorem in `guard.rs`). O(records), and a system call where other threads
+    /// read often.
     pub(crate) fn start(readers: &Arc<Readers>) -> Self {
-        let alone = readers.order_readers();
+        let is_quiet = readers.order_readers();
         let waiting = readers
             .iter()
             .filter_map(|record| Some((&raw const *record, record.section()?)))
             .collect();
-        Self { waiting, alone, readers: Arc::clone(readers) }
+        Self { waiting, is_quiet, readers: Arc::clone(readers) }
     }
 
-    /// Whether no other thread had a record when the period began.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.alone
+    /// Whether the beginning disturbed no other thread, and so cost next to nothing.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_quiet
     }
 
     /// Whether the period is over. Never waits.

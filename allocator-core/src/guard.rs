@@ -1,46 +1,44 @@
 //! Read-side sections: [`Guard`], the records behind it, and the set of records of a heap.
 //!
 //! # The protocol
-//! Each thread owns one padded [`Record`] per heap, a word with its open guards and the number of its section:
+//! Each thread owns one padded [`Record`] per heap (`record.rs`), a word with its open guards and the number of its section:
 //!
 //! * *enter*: store one guard more (Release), then the **light barrier**;
 //! * *leave*: store one guard less, and after the last one the next number (Release);
 //! * *a grace period* (`grace.rs`): the **heavy barrier**, then one Acquire load of every record; it is over
 //!   when each record that showed a section shows another one, or none.
 //!
-//! Light and heavy pair up in one of two ways, chosen when the heap is built. *Plain*: both are
-//! `fence(SeqCst)`. *Asymmetric*: the light one is a compiler fence, the heavy one `membarrier`, which runs
-//! a full barrier on every running thread, so it acts as if each light barrier had been a full one.
+//! Light and heavy pair up in one of two ways. *Fenced*: both are `fence(SeqCst)`. *Light*: the light one is a
+//! compiler fence, the heavy one `membarrier`, which runs a full barrier on every running thread, so it acts
+//! as if each light barrier had been a full one. In a plain heap all records are fenced, for ever. In an asymmetric
+//! one a record is light while its thread reads often, and fenced while it does not (`Mode`): where all
+//! others are fenced, a heavy barrier is a fence and disturbs nobody.
 //!
 //! **Theorem.** Let W be a write before a heavy barrier H and R a read after a light barrier L in a
 //! section. If L comes before H, the grace period that H starts sees the section, and waits for it. If
 //! H comes before L, R sees W. A mover that marks before H, and a remover that unlinks before H, hence know
 //! of every reader that did not see their write.
 //!
-//! Where no other thread has a record there is no H to pay for: whoever takes a record later does it by a
-//! read-modify-write behind one of ours, and so sees W ([`Roster::is_alone`]).
+//! Where H was a system call that is what it is for. Where it was the fence alone, no other record that H's
+//! thread found was light when it looked, after that fence:
+//!
+//! * *The section is fenced.* Two fences: they have an order, and the later one's thread sees what came before the
+//!   earlier. A record that was not found yet was pushed before its first section, which is fenced, and so are
+//!   the sections in which it is new.
+//! * *The section is light, and the record was found fenced before that,* or not found. The record became light by a
+//!   store with a fence behind it. Had that fence come before H, H's thread would have seen the record light, or
+//!   fenced again. So H came before that fence, which comes before R.
+//! * *The section is light, and the record was found fenced after that.* Whoever made it fenced stored
+//!   *settling*, passed a system call H', and stored *fenced* (Release), which H's thread read (Acquire). Had H' come
+//!   before L, the section would have found the record settling, and not be light. So L came before H', and
+//!   whoever reads what was stored after H' sees the section.
 
 use crate::raw::os::membarrier;
-use crate::sync::atomic::{AtomicBool, Ordering, OwnedU64, fence, light_barrier, load_own};
-use crate::sync::{Arc, local};
-use crate::threads::{self, AllMine, Latest, Mine, Node, PerThread, Roster, Tenure};
-use core::cell::Cell;
+use crate::record::Record;
+use crate::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::sync::{Arc, Mutex, local};
+use crate::threads::{self, AllMine, ID_STEP, Latest, Mine, Node, PerThread, Roster, Tenure};
 use core::marker::PhantomData;
-
-/// What one thread tells the reclaiming side of one heap.
-#[derive(Debug)]
-pub(crate) struct Record {
-    /// `section:32 | nesting:32`: the number of the thread's present or next section, and how many guards it has
-    /// open. Only the owning thread stores.
-    state: OwnedU64,
-    /// The record serves one guard of a thread whose thread-locals are gone; only the owner touches it.
-    temporary: Cell<bool>,
-    /// Whether entering issues a full fence.
-    plain: bool,
-}
-
-/// One section more in [`Record::state`].
-const SECTION: u64 = 1 << 32;
 
 /// All records of one heap.
 #[derive(Debug)]
@@ -48,12 +46,14 @@ pub(crate) struct Readers {
     id: u64,
     asymmetric: bool,
     records: Roster<Record>,
+    /// Held by who makes light records fenced.
+    settling: Mutex<()>,
     /// The heap is gone; threads may forget their records.
     closed: AtomicBool,
 }
 
-// SAFETY: the records are shared by design: `state` is an atomic, `plain` never changes after publication, `temporary`
-// is touched by the owning thread only (the node's `owned` is the lock).
+// SAFETY: the records are shared by design: all in them is atomics but `plain`, which never changes after publication,
+// and `fenced_left`, which is touched by the owning thread only (the title of the node is the lock).
 unsafe impl Send for Readers {}
 // SAFETY: as above.
 unsafe impl Sync for Readers {}
@@ -75,7 +75,7 @@ impl PerThread for Readers {
     }
 
     fn make(&self) -> Record {
-        Record { state: OwnedU64::new(0), temporary: Cell::new(false), plain: !self.asymmetric }
+        Record::new(!self.asymmetric)
     }
 
     fn is_closed(&self) -> bool {
@@ -89,6 +89,10 @@ impl PerThread for Readers {
         record.nesting() == 0
     }
 
+    fn is_free(record: &Record) -> bool {
+        record.section().is_none()
+    }
+
     fn mine(all: &AllMine) -> &Mine<Self> {
         &all.records
     }
@@ -98,66 +102,20 @@ impl PerThread for Readers {
     }
 }
 
-impl Record {
-    #[inline(always)]
-    fn enter(&self) {
-        let state = load_own(&self.state) + 1;
-        // Release, not Relaxed: the reclaiming side may miss our last `leave` and see only this store; it must
-        // still see the reads of the section before. Partner: the Acquire in `section`.
-        self.state.store(state, Ordering::Release);
-        // The light barrier: what is read in the section comes after the announcement. Partner: the heavy
-        // barrier in `Readers::heavy_barrier`. Without it a mover could miss a reader that missed its mark.
-        if self.plain {
-            fence(Ordering::SeqCst);
-        } else {
-            light_barrier();
-        }
-        if (state as i32) < 0 {
-            too_many_guards();
-        }
-    }
-
-    /// Ends a section; true where the record is to be left to others now.
-    #[inline(always)]
-    fn leave(&self) -> bool {
-        let state = load_own(&self.state) - 1;
-        let is_last = state as u32 == 0;
-        // The number may start anew: whoever waits for an old section of the same number asks once more.
-        let next = if is_last { state.wrapping_add(SECTION) } else { state };
-        // Release: the reads of the section come before. Partner: the Acquire in `section`. Weaker, a mover could
-        // copy while the last read of the section is still under way.
-        self.state.store(next, Ordering::Release);
-        is_last && self.temporary.get()
-    }
-
-    /// Open guards of the thread, which is the caller's.
-    fn nesting(&self) -> u32 {
-        load_own(&self.state) as u32
-    }
-
-    /// The number of the section that the thread is inside, if it is. Whoever is told of another one than before,
-    /// or of none, sees that what was read in the one before is done.
-    pub(crate) fn section(&self) -> Option<u32> {
-        // Acquire: pairs with the Release of enter and leave.
-        let state = self.state.load(Ordering::Acquire);
-        (state as u32 != 0).then_some((state / SECTION) as u32)
-    }
-}
-
-/// Guards were forgotten by the billion; one more, and the count would say that none is open.
-#[cold]
-fn too_many_guards() -> ! {
-    std::process::abort()
-}
-
 impl Readers {
     /// A set without records. `asymmetric` needs a process registered with `membarrier`.
     pub(crate) fn new(asymmetric: bool) -> Self {
         // One counter for all heaps of the process, on `std` even in a model: it orders nothing.
-        static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(ID_STEP);
         // Relaxed: only uniqueness matters.
-        let id = NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Self { id, asymmetric, records: Roster::new(), closed: AtomicBool::new(false) }
+        let id = NEXT_ID.fetch_add(ID_STEP, std::sync::atomic::Ordering::Relaxed);
+        Self {
+            id,
+            asymmetric,
+            records: Roster::new(),
+            settling: Mutex::new(()),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// The heap is gone, so nobody enters a section of it again.
@@ -166,7 +124,7 @@ impl Readers {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    /// Whether entering a section is free of a hardware fence.
+    /// Whether entering a section is free of a hardware fence where it is done often.
     pub(crate) fn is_asymmetric(&self) -> bool {
         self.asymmetric
     }
@@ -185,21 +143,30 @@ impl Readers {
         self.id
     }
 
-    /// The heavy barrier where another thread may be inside a section, or may have been when it last looked:
-    /// afterwards the theorem holds for what this thread wrote before. Gives whether there was no other.
+    /// The heavy barrier, as cheap as it can be: afterwards the theorem holds for what this thread wrote before.
+    /// Gives whether it was a fence and disturbed nobody. O(records).
     pub(crate) fn order_readers(&self) -> bool {
-        // The barrier of a plain heap costs less than the question.
-        let alone = self.asymmetric && self.is_alone();
-        if !alone {
-            self.heavy_barrier();
+        // SeqCst: the heavy half of the fenced records. Partners: the fences of `Record::enter` and `count_fenced`.
+        fence(Ordering::SeqCst);
+        let is_fence = !self.asymmetric || self.are_others_fenced();
+        if !is_fence {
+            // Who does not get the lock passes a barrier of its own, and relies on nobody.
+            let settling = self.settling.try_lock();
+            if settling.is_some() {
+                self.iter().for_each(Record::begin_to_settle);
+            }
+            membarrier::barrier();
+            if settling.is_some() {
+                self.iter().for_each(Record::settle);
+            }
         }
-        alone
+        is_fence
     }
 
-    /// Whether no other thread has a record; see [`Roster::is_alone`].
-    pub(crate) fn is_alone(&self) -> bool {
+    /// Whether all records but this thread's are fenced. What this thread wrote, it sees.
+    fn are_others_fenced(&self) -> bool {
         let own = LATEST.with(|latest| latest.get(self.id)).unwrap_or(core::ptr::null());
-        self.records.is_alone(own)
+        self.records.iter().all(|node| core::ptr::eq(node, own) || node.value.is_fenced())
     }
 
     /// The record of this thread, if it has one and the thread is inside a section.
@@ -210,13 +177,16 @@ impl Readers {
         (record.nesting() > 0).then_some(record)
     }
 
-    /// The slow way to this thread's record.
+    /// Enters by the slow way to this thread's record.
     #[cold]
-    fn find(self: &Arc<Self>) -> *const Node<Record> {
+    fn enter_slowly(self: &Arc<Self>) -> *const Node<Record> {
         let (node, tenure) = threads::find(self);
+        // SAFETY: alive by `self`, and ours since it was found.
+        let record = unsafe { &*node };
+        record.value.enter();
         if tenure == Tenure::Once {
-            // SAFETY: alive by `self`, and ours since it was found.
-            unsafe { &(*node).value }.temporary.set(true);
+            // Others may have it as soon as the section is over.
+            record.lend();
         }
         node
     }
@@ -229,8 +199,8 @@ impl Readers {
 
 /// Proof that this thread is inside a read-side section of a heap.
 ///
-/// Cheap (two plain stores where the heap's fence is asymmetric), may be nested, and meant to be short: an
-/// open guard delays moves and reclamation, never a reader, an insert that has room, or a remove. It
+/// Cheap (two plain stores where the heap's fence is asymmetric and the thread reads often), may be nested, and meant
+/// to be short: an open guard delays moves and reclamation, never a reader, an insert that has room, or a remove. It
 /// cannot leave its thread. A forgotten guard delays reclamation for ever and hangs nobody.
 ///
 /// ```
@@ -264,11 +234,15 @@ impl<'h> Guard<'h> {
     /// does not have their record at hand.
     #[inline(always)]
     pub(crate) fn enter_as(id: u64, readers: impl FnOnce() -> &'h Arc<Readers>) -> Self {
-        let cached = LATEST.with(|latest| latest.get(id));
-        let node = cached.unwrap_or_else(|| readers().find());
-        // SAFETY: the record is alive, as its readers are, for `'h`; and ours, so no other thread touches its
-        // cells.
-        unsafe { &(*node).value }.enter();
+        let node = match LATEST.with(|latest| latest.get(id)) {
+            Some(node) => {
+                // SAFETY: the record is alive, as its readers are, for `'h`; and ours, so no other thread touches
+                // its cells.
+                unsafe { &(*node).value }.enter();
+                node
+            }
+            None => readers().enter_slowly(),
+        };
         Self { node, heap: PhantomData }
     }
 }
@@ -278,10 +252,6 @@ impl Drop for Guard<'_> {
     fn drop(&mut self) {
         // SAFETY: the heap, borrowed for the life of the guard, keeps the record alive; a guard is not
         // `Send`, so we are on the thread that owns the record.
-        let node = unsafe { &*self.node };
-        if node.value.leave() {
-            node.value.temporary.set(false);
-            node.disown();
-        }
+        unsafe { &(*self.node).value }.leave();
     }
 }

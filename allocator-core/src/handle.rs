@@ -1,5 +1,6 @@
 //! [`Handle`]: a slot index and a generation in 8 bytes.
 
+use crate::slot::Snapshot;
 use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -44,6 +45,17 @@ impl<T: ?Sized> Handle<T> {
     pub(crate) const fn new(index: u32, generation: u32) -> Self {
         let upper = ((generation as u64) << 2) | LIVE;
         let bits = NonZeroU64::new((upper << 32) | index as u64).expect("a live tag is not zero");
+        Self { bits, marker: PhantomData }
+    }
+
+    /// The handle of the next object in slot `index`, whose word is `vacant`. As [`new`](Self::new) with its
+    /// generation, in fewer instructions.
+    #[inline(always)]
+    pub(crate) fn next(index: u32, vacant: Snapshot) -> Self {
+        let upper = vacant.0 - u64::from(vacant.offset());
+        let bits = (upper + u64::from(index)) | LIVE << 32;
+        debug_assert_eq!(bits, Self::new(index, vacant.generation()).to_bits());
+        let bits = NonZeroU64::new(bits).expect("a live tag is not zero");
         Self { bits, marker: PhantomData }
     }
 

@@ -152,7 +152,7 @@ impl Heap {
         self.inner.policy
     }
 
-    /// Whether entering a read-side section is free of a hardware fence.
+    /// Whether entering a read-side section is free of a hardware fence on threads that do it often.
     pub fn is_asymmetric(&self) -> bool {
         self.inner.readers.is_asymmetric()
     }

@@ -69,6 +69,7 @@ mod cache;
 mod grace;
 #[allow(unsafe_code)]
 mod guard;
+mod record;
 mod slot;
 #[allow(unsafe_code)]
 mod table;

@@ -31,6 +31,8 @@ const LIVE: u64 = 0b01 << 32;
 const LOCKED: u64 = 0b10 << 32;
 const MARKED: u64 = 0b11 << 32;
 const OFFSET: u64 = u32::MAX as u64;
+/// One generation more.
+const GENERATION: u64 = 1 << 34;
 const UPPER: u64 = !OFFSET;
 
 /// A value that a slot word had when it was read.
@@ -93,6 +95,20 @@ impl Snapshot {
         Self::vacant(self.generation() + 1, self.offset())
     }
 
+    /// The same of a live word, in one addition.
+    #[inline(always)]
+    const fn after_live(self) -> Self {
+        debug_assert!(self.is_live());
+        Self(self.0 + (GENERATION - LIVE + VACANT))
+    }
+
+    /// The live word of the object that begins its life in this vacant one.
+    #[inline(always)]
+    const fn begun(self) -> Self {
+        debug_assert!(self.is_vacant());
+        Self(self.0 | LIVE)
+    }
+
     const fn same_generation<T: ?Sized>(self, handle: Handle<T>) -> bool {
         self.generation() == handle.generation()
     }
@@ -115,7 +131,7 @@ pub(crate) enum LockOutcome {
 /// `TableGuard::locate` and [`resolve`]. Weaker, a reader could see the offset and not yet the object.
 #[inline(always)]
 pub(crate) fn publish(word: &AtomicU64, vacant: Snapshot) {
-    word.store(vacant.with_tag(LIVE).0, Ordering::Release);
+    word.store(vacant.begun().0, Ordering::Release);
 }
 
 /// Finds the offset of the object that `handle` names; `None` where it is stale. Cancels a planned move, waits for the
@@ -164,23 +180,22 @@ pub(crate) fn resolve<T: ?Sized>(word: &AtomicU64, handle: Handle<T>, seen: u64)
 ///
 /// Gives the vacant word, which names the block that the caller must retire; `None` when the handle is
 /// stale. Waits while the block is being copied.
-#[inline(always)]
 pub(crate) fn unlink<T: ?Sized>(word: &AtomicU64, handle: Handle<T>) -> Option<Snapshot> {
-    // Acquire: as in `change`.
-    let seen = word.load(Ordering::Acquire);
-    if is_live_for(seen, handle) {
-        let ended = Snapshot(seen).after();
-        // AcqRel: as in `change`. Relaxed on failure: looked at again.
-        if word.compare_exchange(seen, ended.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            return Some(ended);
-        }
-    }
-    unlink_slowly(word, handle)
+    unlink_live(word, handle).or_else(|| unlink_if(word, handle, |_| true))
 }
 
-#[cold]
-fn unlink_slowly<T: ?Sized>(word: &AtomicU64, handle: Handle<T>) -> Option<Snapshot> {
-    unlink_if(word, handle, |_| true)
+/// The fast half of [`unlink`]: `None` also where the object is about to move, or something came between.
+#[inline(always)]
+pub(crate) fn unlink_live<T: ?Sized>(word: &AtomicU64, handle: Handle<T>) -> Option<Snapshot> {
+    // Acquire: as in `change`.
+    let seen = word.load(Ordering::Acquire);
+    if !is_live_for(seen, handle) {
+        return None;
+    }
+    let ended = Snapshot(seen).after_live();
+    // AcqRel: as in `change`. Relaxed on failure: looked at again.
+    let swapped = word.compare_exchange(seen, ended.0, Ordering::AcqRel, Ordering::Relaxed);
+    swapped.is_ok().then_some(ended)
 }
 
 /// The same, while the block is one that `is_it` says yes to; gives `None` where it is another.

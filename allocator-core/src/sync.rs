@@ -27,9 +27,10 @@ mod imp {
             owned.load(Ordering::Relaxed)
         }
 
-        /// The light half of an asymmetric fence: keeps the compiler from reordering.
+        /// The light half of an asymmetric fence: keeps the compiler from reordering. `plain` where a full fence
+        /// follows in any case, for the model.
         #[inline(always)]
-        pub(crate) fn light_barrier() {
+        pub(crate) fn light_barrier(_plain: bool) {
             std::sync::atomic::compiler_fence(Ordering::SeqCst);
         }
     }
@@ -84,6 +85,7 @@ mod imp {
 
         loom::lazy_static! {
             static ref FENCES: model::AtomicUsize = model::AtomicUsize::new(0);
+            static ref BARRIERS: model::AtomicUsize = model::AtomicUsize::new(0);
         }
 
         /// A fence that is a scheduling point of its own.
@@ -103,9 +105,19 @@ mod imp {
             unsafe { owned.unsync_load() }
         }
 
-        /// A model is never asymmetric (`membarrier::register` fails there); full, to be safe.
-        pub(crate) fn light_barrier() {
-            fence(Ordering::SeqCst);
+        /// The light half of an asymmetric fence. In a model light and heavy barriers are read-modify-writes of one
+        /// atomic: they have an order, and what came before the earlier is seen after the later. That is
+        /// what the theorem of `guard.rs` says of them, and nothing more for one light and one heavy.
+        pub(crate) fn light_barrier(plain: bool) {
+            if !plain {
+                heavy_barrier();
+            }
+        }
+
+        /// The heavy half.
+        pub(crate) fn heavy_barrier() {
+            // AcqRel: see `light_barrier`.
+            BARRIERS.fetch_add(0, Ordering::AcqRel);
         }
 
         /// An atomic whose every access is a scheduling point for all others.

@@ -8,7 +8,7 @@
 use crate::cache::Caches;
 use crate::guard::Readers;
 use crate::sync::Arc;
-use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use core::cell::{Cell, RefCell};
 use core::ptr;
 
@@ -18,24 +18,54 @@ use core::ptr;
 #[repr(C, align(128))]
 pub(crate) struct Node<V> {
     pub(crate) value: V,
-    /// Taken by a thread.
-    owned: AtomicBool,
+    /// A [`Title`].
+    title: AtomicU32,
     /// The node that was pushed before this one; never changes once published.
     next: *const Node<V>,
+}
+
+/// Who may take a node.
+struct Title;
+
+impl Title {
+    /// Everybody.
+    const VACANT: u32 = 0;
+    /// Nobody: a thread has it.
+    const OWNED: u32 = 1;
+    /// Everybody once its value is free, which it is soon and for good: a thread has it until then.
+    const LENT: u32 = 2;
 }
 
 impl<V> Node<V> {
     /// Leaves the node to the next newcomer.
     pub(crate) fn disown(&self) {
         // Release: the next owner must see what we did with the node. Partner: the Acquire in `claim`.
-        self.owned.store(false, Ordering::Release);
+        self.title.store(Title::VACANT, Ordering::Release);
+    }
+
+    /// Leaves the node, which is ours, to the next newcomer that finds its value free.
+    pub(crate) fn lend(&self) {
+        // Release: whoever finds the node lent sees that its value is not free yet. Partner: the Acquire in `claim`.
+        self.title.store(Title::LENT, Ordering::Release);
     }
 
     /// Takes the node over; false when somebody owns it.
-    fn claim(&self) -> bool {
+    fn claim(&self, is_free: impl FnOnce(&V) -> bool) -> bool {
         // Acquire: pairs with the Release in `disown`; weaker, we could continue from an old value. And with
-        // that in `is_vacant`. Relaxed on failure: nothing is read then.
-        self.owned.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        // those in `is_vacant` and `lend`. Relaxed on failure: nothing is read then.
+        let take = |from| {
+            self.title.compare_exchange(from, Title::OWNED, Ordering::Acquire, Ordering::Relaxed)
+        };
+        if take(Title::VACANT).is_ok() {
+            return true;
+        }
+        // First taken, then looked at: it may have been taken and lent again before.
+        let lent = take(Title::LENT).is_ok();
+        if lent && !is_free(&self.value) {
+            self.lend();
+            return false;
+        }
+        lent
     }
 
     /// Whether nobody owns the node. If so, whoever claims it later sees what the caller wrote before, as if it
@@ -44,7 +74,8 @@ impl<V> Node<V> {
         // A read-modify-write, though it changes nothing: a later `claim` reads from it. Release: what we
         // wrote before. Acquire: what the last owner did. Partners: `claim`, `disown`. As a plain load it
         // would not order the newcomer behind us.
-        self.owned.compare_exchange(false, false, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        let vacant = Title::VACANT;
+        self.title.compare_exchange(vacant, vacant, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -60,11 +91,15 @@ impl<V> Roster<V> {
     }
 
     /// Takes a node that nobody owns, or adds one. O(nodes).
-    pub(crate) fn acquire(&self, make: impl FnOnce() -> V) -> *const Node<V> {
-        if let Some(free) = self.iter().find(|node| node.claim()) {
+    pub(crate) fn acquire(
+        &self,
+        is_free: impl Fn(&V) -> bool,
+        make: impl FnOnce() -> V,
+    ) -> *const Node<V> {
+        if let Some(free) = self.iter().find(|node| node.claim(&is_free)) {
             return free;
         }
-        let node = Node { value: make(), owned: AtomicBool::new(true), next: ptr::null() };
+        let node = Node { value: make(), title: AtomicU32::new(Title::OWNED), next: ptr::null() };
         let node = Box::into_raw(Box::new(node));
         // Relaxed: a hint for the compare-and-swap.
         let mut head = self.head.load(Ordering::Relaxed);
@@ -72,8 +107,7 @@ impl<V> Roster<V> {
             // SAFETY: not published yet, so nobody else sees the node.
             unsafe { (*node).next = head };
             // Release: publishes the node's fields. Partner: the Acquire in `iter`. AcqRel keeps the older nodes
-            // visible through ours, and orders us behind `is_alone`. Relaxed on failure: retried with a
-            // new hint.
+            // visible through ours. Relaxed on failure: retried with a new hint.
             match self.head.compare_exchange(head, node, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return node,
                 Err(now) => head = now,
@@ -84,7 +118,7 @@ impl<V> Roster<V> {
     /// All nodes, newest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Node<V>> {
         // Acquire: pairs with the Release in `acquire`. A node that is pushed later belongs to a thread whose
-        // light barrier comes after our heavy one, which therefore sees our writes.
+        // light barriers come after our heavy one, which therefore sees our writes.
         let mut at: *const Node<V> = self.head.load(Ordering::Acquire);
         core::iter::from_fn(move || {
             // SAFETY: nodes are freed only when the roster is dropped.
@@ -92,21 +126,6 @@ impl<V> Roster<V> {
             at = node.next;
             Some(node)
         })
-    }
-
-    /// Whether no thread but the one that owns `own` has a node. If so, whoever takes one later sees what the
-    /// caller wrote before, and no heavy barrier is needed. O(nodes).
-    pub(crate) fn is_alone(&self, own: *const Node<V>) -> bool {
-        // Relaxed: a hint for the compare-and-swap.
-        let mut head = self.head.load(Ordering::Relaxed);
-        // AcqRel: a read-modify-write that changes nothing, so that whoever pushes a node later reads from it.
-        // Partner: the AcqRel in `acquire`. Relaxed on failure: retried.
-        while let Err(now) =
-            self.head.compare_exchange(head, head, Ordering::AcqRel, Ordering::Relaxed)
-        {
-            head = now;
-        }
-        self.iter().all(|node| ptr::eq(node, own) || node.is_vacant())
     }
 }
 
@@ -127,8 +146,8 @@ pub(crate) trait PerThread: Sized + 'static {
     /// What a node holds.
     type Value;
 
-    /// Never reused among the sets of this kind, so that a thread's memory of a dead set's node is never
-    /// mistaken for this one's.
+    /// A multiple of [`ID_STEP`], never 0, and never reused among the sets of this kind, so that a thread's memory
+    /// of a dead set's node is never mistaken for this one's.
     fn id(&self) -> u64;
 
     fn roster(&self) -> &Roster<Self::Value>;
@@ -142,6 +161,9 @@ pub(crate) trait PerThread: Sized + 'static {
     /// Whether a thread that ends can leave its node to others.
     fn can_leave(value: &Self::Value) -> bool;
 
+    /// Whether a value that was lent is free for good.
+    fn is_free(value: &Self::Value) -> bool;
+
     /// The thread's own nodes of this kind.
     fn mine(all: &AllMine) -> &Mine<Self>;
 
@@ -152,7 +174,10 @@ pub(crate) trait PerThread: Sized + 'static {
 /// Entries of a short cut.
 const LATEST: usize = 8;
 
-/// The short cut to the thread's nodes that it used last, by the low bits of their sets' ids.
+/// From one id of a set to the next: the bytes of an entry, so that its place is cut out of the id as it is.
+pub(crate) const ID_STEP: u64 = 16;
+
+/// The short cut to the thread's nodes that it used last, by the low bits of their sets' numbers.
 // (Two arrays instead of one of pairs save two instructions, and were 5 % slower when measured.)
 pub(crate) struct Latest<V>([Cell<(u64, *const Node<V>)>; LATEST]);
 
@@ -164,12 +189,17 @@ impl<V> Latest<V> {
     /// The node of the set `id`; never null.
     #[inline(always)]
     pub(crate) fn get(&self, id: u64) -> Option<*const Node<V>> {
-        let (cached, node) = self.0[id as usize % LATEST].get();
+        let (cached, node) = self.entry(id).get();
         (cached == id).then_some(node)
     }
 
     fn set(&self, id: u64, node: *const Node<V>) {
-        self.0[id as usize % LATEST].set((id, node));
+        self.entry(id).set((id, node));
+    }
+
+    #[inline(always)]
+    fn entry(&self, id: u64) -> &Cell<(u64, *const Node<V>)> {
+        &self.0[(id / ID_STEP) as usize % LATEST]
     }
 
     fn forget(&self, node: *const Node<V>) {
@@ -239,7 +269,7 @@ pub(crate) fn own<S: PerThread>(set: &S) -> Option<*const Node<S::Value>> {
 pub(crate) enum Tenure {
     /// Until the thread ends.
     Thread,
-    /// Until the caller disowns it: the thread is being torn down and has no list any more.
+    /// Until the caller disowns or lends it: the thread is being torn down and has no list any more.
     Once,
 }
 
@@ -249,7 +279,7 @@ pub(crate) fn find<S: PerThread>(set: &Arc<S>) -> (*const Node<S::Value>, Tenure
     let found = with_mine(|mine: &Mine<S>| {
         let node = mine.node_of(set).unwrap_or_else(|| {
             mine.0.borrow_mut().retain(|(there, _)| !there.is_closed());
-            let node = set.roster().acquire(|| set.make());
+            let node = set.roster().acquire(S::is_free, || set.make());
             mine.0.borrow_mut().push((Arc::clone(set), node));
             node
         });
@@ -258,6 +288,6 @@ pub(crate) fn find<S: PerThread>(set: &Arc<S>) -> (*const Node<S::Value>, Tenure
     });
     match found {
         Some(node) => (node, Tenure::Thread),
-        None => (set.roster().acquire(|| set.make()), Tenure::Once),
+        None => (set.roster().acquire(S::is_free, || set.make()), Tenure::Once),
     }
 }

@@ -1,4 +1,4 @@
-//! Answers for jemalloc; `compare` starts it.
+//! Answers for jemalloc; `compare` and `memory` start it.
 
 use std::process::ExitCode;
 use tikv_jemallocator::Jemalloc;

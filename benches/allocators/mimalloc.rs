@@ -1,4 +1,4 @@
-//! Answers for mimalloc; `compare` starts it.
+//! Answers for mimalloc; `compare` and `memory` start it.
 
 use mimalloc::MiMalloc;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! Answers for the system allocator; `compare` starts it.
+//! Answers for the system allocator; `compare` and `memory` start it.
 
 use std::alloc::System;
 use std::process::ExitCode;

@@ -1,11 +1,11 @@
 //! All questions, figures and targets.
 
-use crate::programs::ALLOCATORS;
 use crate::question::{Figure, Question};
 use anyhow::{Result, ensure};
 use benches::contestants::{
     block_sets, large_readers, readers, shared_readers, shared_stores, stores,
 };
+use benches::programs::ALLOCATORS;
 use benches::questions::handing_over::HandingOver;
 use benches::questions::raw_blocks::RawBlocks;
 use benches::questions::{churning, reading};

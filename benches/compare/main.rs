@@ -18,17 +18,17 @@ mod machine;
 mod options;
 mod outcome;
 mod picture;
-mod programs;
 mod progress;
 mod question;
 mod table;
 
 use crate::options::{Options, Parsed};
 use crate::outcome::Outcome;
-use crate::picture::PictureFile;
 use crate::progress::Progress;
 use crate::question::Question;
 use anyhow::{Context, Result};
+use benches::picture::PictureFile;
+use benches::programs;
 use benches::rounds::take_turns;
 use std::env;
 use std::io::{self, Write};
@@ -74,7 +74,7 @@ fn run(options: &Options) -> Result<bool> {
     }
     progress.finish();
     if let Some(picture) = picture {
-        picture.write(&picture::draw(&outcomes))?;
+        picture.write(&picture::draw(&outcomes).to_string())?;
     }
     if !options.json {
         print(&table::verdict(&outcomes))?;

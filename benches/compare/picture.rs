@@ -3,11 +3,7 @@
 use crate::outcome::{Comparison, Outcome};
 use crate::question::is_ours;
 use crate::table::number;
-use anyhow::{Context, Result, ensure};
 use benches::statistics::Ratio;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use svg::Document;
 use svg::node::element::{Group, Line, Rectangle, Text, Title};
 
@@ -30,31 +26,6 @@ const MISSED: &str = "#b3261e";
 
 const MARKS: &str = "Medians. A mark beside a peer is where our own bar has to end to meet the \
                      target; a mark at a gain is the target.";
-
-/// A file that the picture will be written to.
-pub(crate) struct PictureFile {
-    path: PathBuf,
-    file: File,
-}
-
-impl PictureFile {
-    /// Makes the file: what cannot be written shows before the work and not after it.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let is_svg = path.extension().is_some_and(|extension| extension == "svg");
-        ensure!(is_svg, "pictures are SVG: {} does not end with .svg", path.display());
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-        let file = file.with_context(|| format!("cannot write the picture {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), file })
-    }
-
-    /// Replaces what the file holds.
-    pub(crate) fn write(mut self, picture: &Document) -> Result<()> {
-        let text = picture.to_string();
-        let written = self.file.write_all(text.as_bytes());
-        let written = written.and_then(|()| self.file.set_len(text.len() as u64));
-        written.with_context(|| format!("cannot write the picture {}", self.path.display()))
-    }
-}
 
 /// A bar: its name, its length, and what stands behind it.
 struct Bar<'o> {
@@ -183,11 +154,5 @@ mod tests {
             assert!(picture.contains(text), "{text}\n{picture}");
         }
         assert_eq!(picture.matches("<line").count(), 2);
-    }
-
-    #[test]
-    fn only_svg_is_drawn() {
-        let error = PictureFile::open(Path::new("figures.png")).err().expect("refused");
-        assert!(error.to_string().contains(".svg"));
     }
 }

@@ -1,6 +1,6 @@
 //! A question, who is asked, and the figures that are drawn from the answers.
 
-use crate::programs::{self, ALLOCATORS};
+use benches::programs::{self, ALLOCATORS};
 use benches::remote;
 use benches::rounds::Entrant;
 use benches::statistics::{Ratio, Target};

@@ -1,11 +1,11 @@
 //! The cost of a full defragmentation against the bytes that it has to move.
 
 use crate::options::Plan;
-use crate::progress::Progress;
 use crate::sparse::{Defragmented, Sparse};
 use crate::sweep::{median, turns};
 use crate::table;
 use anyhow::{Context, Result};
+use benches::progress::Progress;
 use serde_json::{Value, json};
 use typed_pool::{Heap, Pool};
 

@@ -2,11 +2,11 @@
 
 use crate::filled::{Contestant, Filled, Windows};
 use crate::options::Plan;
-use crate::progress::Progress;
 use crate::sparse::{Defragmented, Sparse};
 use crate::stores::{Boxes, Object};
 use crate::sweep::{Step, Sweep, turns};
 use anyhow::{Context, Result};
+use benches::progress::Progress;
 use slotmap::SlotMap;
 use typed_pool::{Heap, Pool};
 

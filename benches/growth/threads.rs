@@ -5,11 +5,11 @@
 //! keep it constant, whether they are more than the cores or not.
 
 use crate::options::Plan;
-use crate::progress::Progress;
 use crate::stores::{Object, Store, object};
 use crate::sweep::{Step, Sweep, turns};
 use crate::table;
 use anyhow::{Context, Result, anyhow, ensure};
+use benches::progress::Progress;
 use serde_json::{Value, json};
 use slotmap::SlotMap;
 use std::sync::atomic::{AtomicBool, Ordering};

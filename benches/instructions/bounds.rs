@@ -10,10 +10,10 @@ use crate::trace::Cost;
 /// fences) and system calls, per operation.
 pub(crate) const BOUNDS: [(Operation, Cost); 7] = [
     (Operation::GetUnderGuard, Cost::new(18.0, 0.0, 0.0)),
-    (Operation::GetOwnGuard, Cost::new(48.0, 0.0, 0.0)),
+    (Operation::GetOwnGuard, Cost::new(46.0, 0.0, 0.0)),
     (Operation::Insert, Cost::new(283.0, 0.2, 0.0)),
-    (Operation::Remove, Cost::new(248.0, 1.2, 0.001)),
-    (Operation::Replace, Cost::new(150.0, 1.2, 0.0)),
+    (Operation::Remove, Cost::new(228.0, 1.2, 0.001)),
+    (Operation::Replace, Cost::new(125.0, 1.2, 0.0)),
     (Operation::Move, Cost::new(869.0, 10.2, 0.008)),
-    (Operation::RawPair, Cost::new(470.0, 1.2, 0.0)),
+    (Operation::RawPair, Cost::new(458.0, 1.2, 0.0)),
 ];

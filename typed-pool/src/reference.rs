@@ -10,12 +10,12 @@ use core::ops::{Deref, DerefMut};
 /// A read-side section of a pool's heap, shared by many reads; made by
 /// [`Pool::enter`](crate::Pool::enter).
 ///
-/// Cheap to open (two plain stores where the heap's fence is asymmetric), may be nested, and meant
-/// to be short. What it has shown stays where it is, alive, until it is dropped: a guard that stays
-/// open delays moves and the `Drop` of removed objects, and nothing else. It cannot leave its
-/// thread. While a thread has one open, its own [`take`](crate::Pool::take) and
-/// [`defragment`](crate::Pool::defragment) do nothing and say so, since they would wait for
-/// themselves.
+/// Cheap to open (two plain stores where the heap's fence is asymmetric and the thread reads
+/// often), may be nested, and meant to be short. What it has shown stays where it is, alive, until
+/// it is dropped: a guard that stays open delays moves and the `Drop` of removed objects, and
+/// nothing else. It cannot leave its thread. While a thread has one open, its own
+/// [`take`](crate::Pool::take) and [`defragment`](crate::Pool::defragment) do nothing and say so,
+/// since they would wait for themselves.
 ///
 /// ```
 /// use typed_pool::Pool;

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use typed_pool::{Handle, Heap, Pool};
 
-/// The handles that were told, in order.
-type Notes = Arc<Mutex<Vec<Handle<Counted>>>>;
+/// What was purged.
+type Noted = Arc<Mutex<Vec<Handle<Counted>>>>;
 
 /// A pool that notes what is purged, and its notes.
-fn noting(heap: &Heap) -> (Pool<Counted>, Notes) {
+fn noting(heap: &Heap) -> (Pool<Counted>, Noted) {
     let mut pool = Pool::new(heap).unwrap();
     let purged = Arc::new(Mutex::new(Vec::new()));
     let notes = Arc::clone(&purged);

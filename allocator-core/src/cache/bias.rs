@@ -8,7 +8,7 @@
 //! heavy one, its `inside` is seen and waited for; else it sees `revoked`. (Kawachiya, Koseki, Onodera: "Lock
 //! Reservation", OOPSLA 2002; with the heavy half moved to the revoking side.)
 
-use crate::sync::atomic::{AtomicBool, Ordering, fence, light_barrier};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence, light_barrier};
 use crate::sync::{Backoff, Mutex, UnsafeCell};
 
 /// A value behind a lock that is biased to one thread.
@@ -16,15 +16,24 @@ use crate::sync::{Backoff, Mutex, UnsafeCell};
 pub(crate) struct Biased<T> {
     /// The owner has the value, by the short way. Only the owner stores.
     inside: AtomicBool,
-    /// The short way is closed: somebody has the value by way of the mutex, or wants it. Stored under the mutex
-    /// only.
-    revoked: AtomicBool,
+    /// What keeps the owner from the short way at once: bits of [`Gate`]. Stored under the mutex only.
+    gate: AtomicU32,
     /// The owner has the value by way of the mutex. Only the owner stores.
     long_way: AtomicBool,
-    /// The light barrier is a full fence.
-    plain: bool,
+    /// [`Gate::PLAIN`], or nothing.
+    open: u32,
     mutex: Mutex<()>,
     value: UnsafeCell<T>,
+}
+
+/// One word, so that the owner asks once.
+struct Gate;
+
+impl Gate {
+    /// The short way is closed: somebody has the value by way of the mutex, or wants it.
+    const REVOKED: u32 = 1;
+    /// The light barrier is a full fence. Never changes.
+    const PLAIN: u32 = 2;
 }
 
 // SAFETY: the value is handed from thread to thread, one at a time.
@@ -53,24 +62,35 @@ impl<T> Drop for Entered<'_, T> {
     }
 }
 
-/// Clears a flag, also when a panic comes through.
-struct Clear<'b>(&'b AtomicBool);
+/// Says that the owner is not on the long way, also when a panic comes through.
+struct LongWay<'b>(&'b AtomicBool);
 
-impl Drop for Clear<'_> {
+impl Drop for LongWay<'_> {
+    fn drop(&mut self) {
+        // Relaxed: only the owner looks.
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The short way is closed until this is dropped, also when a panic comes through.
+struct Closed<'b, T>(&'b Biased<T>);
+
+impl<T> Drop for Closed<'_, T> {
     fn drop(&mut self) {
         // Release: what we did comes before the owner's next look. Partner: the Acquire in `enter`.
-        self.0.store(false, Ordering::Release);
+        self.0.gate.store(self.0.open, Ordering::Release);
     }
 }
 
 impl<T> Biased<T> {
     /// `plain`: the light barrier is a full fence.
     pub(crate) fn new(value: T, plain: bool) -> Self {
+        let open = if plain { Gate::PLAIN } else { 0 };
         Self {
             inside: AtomicBool::new(false),
-            revoked: AtomicBool::new(false),
+            gate: AtomicU32::new(open),
             long_way: AtomicBool::new(false),
-            plain,
+            open,
             mutex: Mutex::new(()),
             value: UnsafeCell::new(value),
         }
@@ -85,16 +105,20 @@ impl<T> Biased<T> {
         // Relaxed: ordered by the light barrier. What was done before is told by the stores of `Entered`: whoever
         // waits for us reads one of those.
         self.inside.store(true, Ordering::Relaxed);
-        if self.plain {
-            // SeqCst: the light barrier of a plain heap.
-            fence(Ordering::SeqCst);
-        } else {
-            light_barrier();
-        }
+        light_barrier(self.open == Gate::PLAIN);
         let entered = Entered { biased: self };
         // Acquire: pairs with the Release that ends a revocation; weaker, we could work on the value as it was
         // before.
-        if self.revoked.load(Ordering::Acquire) { None } else { Some(entered) }
+        match self.gate.load(Ordering::Acquire) {
+            0 => Some(entered),
+            gate if gate & Gate::PLAIN == 0 => None,
+            _ => {
+                // SeqCst: the light barrier of a plain heap.
+                fence(Ordering::SeqCst);
+                // Acquire: as above; what was seen before the fence does not count.
+                (self.gate.load(Ordering::Acquire) == Gate::PLAIN).then_some(entered)
+            }
+        }
     }
 
     /// Runs `f` with the value, for the owner. Waits where somebody else has it.
@@ -110,10 +134,10 @@ impl<T> Biased<T> {
         }
         let _mutex = self.mutex.lock();
         self.long_way.store(true, Ordering::Relaxed);
-        let _leave = Clear(&self.long_way);
+        let _leave = LongWay(&self.long_way);
         // Keeps ourselves from the short way. Relaxed: we are ordered with ourselves.
-        self.revoked.store(true, Ordering::Relaxed);
-        let _restore = Clear(&self.revoked);
+        self.gate.store(self.open | Gate::REVOKED, Ordering::Relaxed);
+        let _restore = Closed(self);
         // SAFETY: we have the mutex, and the owner is not inside by the short way: it is us.
         self.value.with_mut(|value| f(unsafe { &mut *value }))
     }
@@ -123,8 +147,8 @@ impl<T> Biased<T> {
     pub(crate) fn with_other<R>(&self, order: impl FnOnce(), f: impl FnOnce(&mut T) -> R) -> R {
         let _mutex = self.mutex.lock();
         // Relaxed: ordered by the heavy barrier.
-        self.revoked.store(true, Ordering::Relaxed);
-        let _restore = Clear(&self.revoked);
+        self.gate.store(self.open | Gate::REVOKED, Ordering::Relaxed);
+        let _restore = Closed(self);
         order();
         let mut backoff = Backoff::default();
         // Acquire: pairs with the Release of `Entered`.

@@ -24,7 +24,7 @@ use crate::guard::Readers;
 use crate::size_class::room;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, local};
-use crate::threads::{self, AllMine, Latest, Mine, Node, PerThread, Roster, Tenure};
+use crate::threads::{self, AllMine, ID_STEP, Latest, Mine, Node, PerThread, Roster, Tenure};
 use cells::{Cells, Counters};
 use core::ptr;
 
@@ -145,10 +145,10 @@ impl Caches {
     /// `plain` as in [`Readers`].
     pub(crate) fn new(limits: Limits, plain: bool) -> Self {
         // One counter for all tables of the process, on `std` even in a model: it orders nothing.
-        static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(ID_STEP);
         Self {
             // Relaxed: only uniqueness matters.
-            id: NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            id: NEXT_ID.fetch_add(ID_STEP, std::sync::atomic::Ordering::Relaxed),
             limits,
             plain,
             roster: Roster::new(),
@@ -164,12 +164,12 @@ impl Caches {
 
     /// Takes a pair for an object that begins its life, in a table whose objects are of one size, out of the calling
     /// thread's cache. Two stores and a load for the lock; nothing is taken where that is revoked, or the cache
-    /// is not at hand.
+    /// is not at hand. `id` is that of these caches, which the caller may have nearer.
     // What is taken and what is retired stays in registers only as long as no call that is not inlined gets
     // it as a whole: a pair that goes through memory costs half of an insert.
     #[inline(always)]
-    pub(crate) fn take(&self) -> Option<Pair> {
-        let node = self.latest()?;
+    pub(crate) fn take(&self, id: u64) -> Option<Pair> {
+        let node = self.latest(id)?;
         // SAFETY: the node is ours (`latest`), and nobody enters the cells below.
         let mut entered = unsafe { node.value.cells.enter() }?;
         self.inside(node, entered.value()).take()
@@ -178,18 +178,18 @@ impl Caches {
     /// The same in the table of raw blocks.
     #[inline(always)]
     pub(crate) fn take_of(&self, class: usize) -> Option<Pair> {
-        let node = self.latest()?;
+        let node = self.latest(self.id)?;
         // SAFETY: as in `take`.
         let mut entered = unsafe { node.value.cells.enter() }?;
         self.inside(node, entered.value()).take_of(class)
     }
 
     /// Retires an object that ended its life, of a table whose objects are of one size, into the calling thread's
-    /// cache; whether a batch is full. The lock as in [`take`](Self::take); `None` where that is revoked, the
-    /// cache is not at hand, or has no room.
+    /// cache; whether a batch is full. The lock and `id` as in [`take`](Self::take); `None` where that is revoked,
+    /// the cache is not at hand, or has no room.
     #[inline(always)]
-    pub(crate) fn try_retire(&self, object: Pair) -> Option<bool> {
-        let node = self.latest()?;
+    pub(crate) fn try_retire(&self, id: u64, object: Pair) -> Option<bool> {
+        let node = self.latest(id)?;
         // SAFETY: as in `take`.
         let mut entered = unsafe { node.value.cells.enter() }?;
         self.inside(node, entered.value()).try_retire(object)
@@ -198,16 +198,17 @@ impl Caches {
     /// The same in the table of raw blocks.
     #[inline(always)]
     pub(crate) fn try_retire_of(&self, object: Pair, bytes: usize) -> Option<bool> {
-        let node = self.latest()?;
+        let node = self.latest(self.id)?;
         // SAFETY: as in `take`.
         let mut entered = unsafe { node.value.cells.enter() }?;
         self.inside(node, entered.value()).try_retire_of(object, bytes)
     }
 
-    /// The calling thread's node, where it is at hand.
+    /// The calling thread's node, where it is at hand. `id` is ours.
     #[inline(always)]
-    fn latest(&self) -> Option<&Node<Cache>> {
-        let node = LATEST.with(|latest| latest.get(self.id))?;
+    fn latest(&self, id: u64) -> Option<&Node<Cache>> {
+        debug_assert_eq!(id, self.id, "a node of other caches may be gone");
+        let node = LATEST.with(|latest| latest.get(id))?;
         // SAFETY: alive as long as its caches are, whose ids are not used again.
         Some(unsafe { &*node })
     }
@@ -322,6 +323,11 @@ impl PerThread for Caches {
 
     fn can_leave(_: &Cache) -> bool {
         true
+    }
+
+    /// Caches are not lent.
+    fn is_free(_: &Cache) -> bool {
+        false
     }
 
     fn mine(all: &AllMine) -> &Mine<Self> {

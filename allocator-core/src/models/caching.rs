@@ -1,11 +1,9 @@
 //! The lock of a thread's cache, and what a newcomer sees of those who found nobody there before.
 
 use super::modelling::{UNBOUNDED, explore};
-use super::{Bare, HOME, POISON, handle};
 use crate::cache::Biased;
-use crate::slot;
 use crate::sync::Arc;
-use crate::sync::atomic::{Ordering, fence};
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::threads::Roster;
 use loom::thread;
 
@@ -76,12 +74,12 @@ fn newcomer_against_other() {
     explore(UNBOUNDED, paths, |[vacant, taken, short, revoked]| {
         let roster = Arc::new(Roster::<Biased<u64>>::new());
         // SAFETY: the roster keeps the node alive.
-        unsafe { &*roster.acquire(|| Biased::new(0, true)) }.disown();
+        unsafe { &*roster.acquire(|_| false, || Biased::new(0, true)) }.disown();
         let newcomer = thread::spawn({
             let roster = Arc::clone(&roster);
             move || {
                 // SAFETY: as above.
-                let node = unsafe { &*roster.acquire(|| unreachable!("one is vacant")) };
+                let node = unsafe { &*roster.acquire(|_| false, || unreachable!("one is vacant")) };
                 let is_short = add_as_owner(&node.value);
                 node.disown();
                 is_short
@@ -104,31 +102,31 @@ fn newcomer_against_other() {
     });
 }
 
-/// Who is alone needs no heavy barrier for a grace period: a reader that comes later sees the object gone.
+/// Who takes a node over that was lent finds its value free, and continues from there.
 #[test]
-fn reclaim_alone_against_newcomer() {
-    let paths = ["alone", "not alone", "reclaimed", "found", "stale"];
-    explore(UNBOUNDED, paths, |[alone, not_alone, reclaimed, found, stale]| {
-        let bare = Arc::new(Bare::new());
-        let reader = thread::spawn({
-            let bare = Arc::clone(&bare);
-            move || bare.read()
+fn newcomer_against_lender() {
+    explore(UNBOUNDED, ["taken over", "not yet free"], |[taken, not_free]| {
+        let roster = Arc::new(Roster::<AtomicU64>::new());
+        // Acquire: as the section of a record.
+        let is_free = |value: &AtomicU64| value.load(Ordering::Acquire) == 0;
+        let make = || AtomicU64::new(1);
+        let lender = thread::spawn({
+            let roster = Arc::clone(&roster);
+            move || {
+                // SAFETY: the roster keeps the node alive.
+                let node = unsafe { &*roster.acquire(is_free, make) };
+                node.lend();
+                // Release: as the end of a section.
+                node.value.store(0, Ordering::Release);
+            }
         });
-        assert!(slot::unlink(&bare.word, handle()).is_some());
-        let is_alone = bare.readers.is_alone();
-        if !is_alone {
-            bare.readers.heavy_barrier();
-        }
-        // What a grace period looks at after the barrier.
-        let is_over = bare.readers.iter().all(|record| record.section().is_none());
-        if is_over {
-            bare.place(HOME).write(POISON);
-        }
-        let place = reader.join().unwrap();
-        alone.reached_if(is_alone);
-        not_alone.reached_if(!is_alone);
-        reclaimed.reached_if(is_over);
-        found.reached_if(place == Some(HOME));
-        stale.reached_if(place.is_none());
+        // SAFETY: as above.
+        let node = unsafe { &*roster.acquire(is_free, || AtomicU64::new(2)) };
+        // Relaxed: the last value that its owner wrote, if this is the lender's.
+        let value = node.value.load(Ordering::Relaxed);
+        taken.reached_if(value == 0);
+        not_free.reached_if(value == 2 && roster.iter().count() == 2);
+        assert_ne!(value, 1, "a node whose value is not free");
+        lender.join().unwrap();
     });
 }

@@ -7,6 +7,7 @@
 mod modelling;
 
 mod caching;
+mod fencing;
 mod holding;
 mod moving;
 mod reading;
@@ -105,6 +106,13 @@ impl Bare {
     /// An object at [`HOME`].
     fn new() -> Self {
         let bare = Self::vacant();
+        bare.publish();
+        bare
+    }
+
+    /// The same, with an asymmetric fence.
+    fn asymmetric() -> Self {
+        let bare = Self { readers: Arc::new(Readers::new(true)), ..Self::vacant() };
         bare.publish();
         bare
     }

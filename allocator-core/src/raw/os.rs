@@ -194,7 +194,14 @@ pub(crate) mod membarrier {
         false
     }
 
+    #[cfg(not(loom))]
     pub(crate) fn barrier() {
         unreachable!("the process could not be registered");
+    }
+
+    /// Models of the bare protocol have asymmetric readers all the same.
+    #[cfg(loom)]
+    pub(crate) fn barrier() {
+        crate::sync::atomic::heavy_barrier();
     }
 }

@@ -87,13 +87,13 @@ impl TableGuard<'_> {
     /// `found`, where [`locate`](Self::locate) of this guard found it. False when the handle is stale
     /// or names a replacement by now.
     pub fn retire_found<T: ?Sized>(&self, handle: Handle<T>, found: NonNull<u8>) -> bool {
-        let (inner, slots) = self.table.parts();
+        let (_, slots) = self.table.parts();
         let base = self.view.base;
         let is_found = |offset| base.wrapping_add(offset as usize * GRANULE) == found.as_ptr();
         // No other object comes to this place while this section is open, so an equal place is the same object.
         let unlinked = slots.word(handle).and_then(|word| slot::unlink_if(word, handle, is_found));
         let Some(word) = unlinked else { return false };
-        slots.retire_typed(inner, handle.index(), word);
+        self.table.retire_unlinked(handle.index(), word);
         true
     }
 }

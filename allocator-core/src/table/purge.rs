@@ -76,7 +76,7 @@ impl Table {
     /// panics. O(1) and what `retire` costs, and a look at each handle that is stale or pinned.
     pub fn purge_one(&self, told: impl FnOnce(Handle<[u8]>)) -> bool {
         // Those that are passed over come up once.
-        let (inner, slots) = self.parts();
+        let slots = self.parts().1;
         let mut looks = slots.purgeable.queue.lock().handles.len();
         while let Some(handle) = self.next_purgeable(&mut looks) {
             let word = slots.word(handle);
@@ -87,7 +87,7 @@ impl Table {
             // Relaxed: a count.
             slots.purgeable.purged.fetch_add(1, Ordering::Relaxed);
             let _told = Told(Some(told), handle);
-            slots.retire_typed(inner, handle.index(), word);
+            self.retire_unlinked(handle.index(), word);
             return true;
         }
         false

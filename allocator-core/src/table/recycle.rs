@@ -57,13 +57,8 @@ impl Slots {
         self.is_in_hand() && !dropping()
     }
 
-    /// Takes a slot and a block for a new object, which is counted from now on, out of the thread's cache.
-    #[inline(always)]
-    pub(crate) fn place_cached(&self) -> Option<Pair> {
-        self.caches.take()
-    }
-
-    /// The same in the table of raw blocks, for one of a class.
+    /// Takes a slot and a block of a class for a new raw block, which is counted from now on, out of the thread's
+    /// cache.
     #[inline(always)]
     pub(crate) fn place_cached_of(&self, class: Option<usize>) -> Option<Pair> {
         self.caches.take_of(class?)

@@ -64,29 +64,25 @@ impl Drop for Ready<'_> {
 }
 
 impl Slots {
-    /// Puts an object of a typed table, which is unlinked, into the thread's cache, and reclaims where a batch is
-    /// full. `word` is that of its slot now.
-    #[inline(always)]
-    pub(crate) fn retire_typed(&self, heap: &Inner, slot: u32, word: Snapshot) {
-        match self.caches.try_retire(Pair { word, slot }) {
-            Some(false) => {}
-            full => self.retire_slowly(heap, slot, word, full.is_none(), self.bytes),
-        }
-    }
-
-    /// The same for a raw block of `bytes`.
+    /// Puts a raw block of `bytes`, which is unlinked, into the thread's cache, and reclaims where a batch is full.
+    /// `word` is that of its slot now.
     pub(crate) fn retire_raw(&self, heap: &Inner, slot: u32, word: Snapshot, bytes: usize) {
-        match self.caches.try_retire_of(Pair { word, slot }, bytes) {
+        let object = Pair { word, slot };
+        match self.caches.try_retire_of(object, bytes) {
             Some(false) => {}
-            full => self.retire_slowly(heap, slot, word, full.is_none(), bytes),
+            full => self.retire_of_slowly(heap, object, full.is_none(), bytes),
         }
     }
 
-    /// Retires an object where the short way did not, and reclaims where that makes a batch.
+    /// Retires an object of a typed table where the short way did not, and reclaims where that makes a batch.
     #[cold]
-    fn retire_slowly(&self, heap: &Inner, slot: u32, word: Snapshot, is_left: bool, bytes: usize) {
-        let retire = || self.caches.own().with(|cache| cache.retire(Pair { word, slot }, bytes));
-        if !is_left || retire() {
+    pub(super) fn retire_slowly(&self, heap: &Inner, object: Pair, is_left: bool) {
+        self.retire_of_slowly(heap, object, is_left, self.bytes);
+    }
+
+    #[cold]
+    fn retire_of_slowly(&self, heap: &Inner, object: Pair, is_left: bool, bytes: usize) {
+        if !is_left || self.caches.own().with(|cache| cache.retire(object, bytes)) {
             self.reclaim(heap, Effort::Batch);
         }
     }
@@ -171,6 +167,9 @@ impl Slots {
         if self.is_plain() {
             let pairs = core::mem::take(&mut ready.objects.pairs);
             self.recycle(heap, &pairs, effort);
+            if effort == Effort::Batch {
+                ready.home.with(&heap.readers, |cache| cache.reuse(pairs));
+            }
         }
         while let Some(object) = ready.objects.pairs.pop() {
             self.free(heap, object, effort);

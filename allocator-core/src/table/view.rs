@@ -12,6 +12,7 @@ use crate::slot::{self, Snapshot};
 use crate::stripe::Request;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::threads::PerThread;
 use core::alloc::Layout;
 use core::fmt;
 use core::ptr::NonNull;
@@ -36,6 +37,8 @@ pub struct Table {
     pub(super) view: View,
     /// Of the heap's readers.
     readers: u64,
+    /// Of the table's caches.
+    caches: u64,
     /// What each object asks of the store.
     request: Request,
     layout: Layout,
@@ -93,8 +96,9 @@ impl Table {
         #[cfg(loom)]
         let words = core::ptr::null();
         let view = View { words, limit: slots.limit, base: inner.store.memory().base() };
-        let readers = inner.readers.id();
-        Ok(Self { heap: heap.clone(), slots, view, readers, request, layout: spec.layout })
+        let (readers, caches) = (inner.readers.id(), slots.caches.id());
+        let layout = spec.layout;
+        Ok(Self { heap: heap.clone(), slots, view, readers, caches, request, layout })
     }
 
     /// The heap that the objects live in.
@@ -181,7 +185,7 @@ impl Table {
     /// # Errors
     /// Out of memory or slots; nothing has changed.
     pub fn reserve(&self) -> Result<Reservation<'_>, AllocError> {
-        let cached = self.slots.place_cached();
+        let cached = self.slots.caches.take(self.caches);
         let pair = match cached {
             Some(pair) => pair,
             None => self.slots.place_slowly(self.heap.inner(), &self.request, self.layout)?,
@@ -193,7 +197,7 @@ impl Table {
     /// lock. `None` says only that the cache is empty.
     #[inline(always)]
     pub fn reserve_cached(&self) -> Option<Reservation<'_>> {
-        Some(Reservation { table: self, pair: self.slots.place_cached()? })
+        Some(Reservation { table: self, pair: self.slots.caches.take(self.caches)? })
     }
 
     /// Takes a block to replace the object of `handle` with.
@@ -221,9 +225,32 @@ impl Table {
         }
         // SAFETY: in bounds.
         let word = unsafe { self.word(self.view, handle.index()) };
-        let Some(word) = slot::unlink(word, handle) else { return false };
-        self.slots.retire_typed(self.heap.inner(), handle.index(), word);
+        let Some(ended) = slot::unlink_live(word, handle) else {
+            return self.retire_if_named(handle);
+        };
+        self.retire_unlinked(handle.index(), ended);
         true
+    }
+
+    /// The slow half of [`retire`](Self::retire), for a word that was not live, or is not any more.
+    #[cold]
+    fn retire_if_named<T: ?Sized>(&self, handle: Handle<T>) -> bool {
+        let unlinked = self.slots.word(handle).and_then(|word| slot::unlink(word, handle));
+        if let Some(ended) = unlinked {
+            self.retire_unlinked(handle.index(), ended);
+        }
+        unlinked.is_some()
+    }
+
+    /// Puts an object that is unlinked into the thread's cache, and reclaims where a batch is full. `ended` is the
+    /// word of its slot now.
+    #[inline(always)]
+    pub(super) fn retire_unlinked(&self, slot: u32, ended: Snapshot) {
+        let object = Pair { word: ended, slot };
+        match self.slots.caches.try_retire(self.caches, object) {
+            Some(false) => {}
+            full => self.slots.retire_slowly(self.heap.inner(), object, full.is_none()),
+        }
     }
 
     /// Drops retired objects whose grace period is over; their number. Their room, and what threads keep of the
@@ -386,7 +413,7 @@ impl Reservation<'_> {
         table.heap.inner().store.memory().track_write(pair.offset());
         // SAFETY: a slot of the table.
         slot::publish(unsafe { table.word(table.view, pair.slot) }, pair.word);
-        Handle::new(pair.slot, pair.generation())
+        Handle::next(pair.slot, pair.word)
     }
 }
 

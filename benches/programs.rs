@@ -6,21 +6,25 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The global allocators: the name in tables, and the program.
-pub(crate) const ALLOCATORS: [(&str, &str); 3] = [
+pub const ALLOCATORS: [(&str, &str); 3] = [
     (if cfg!(target_env = "gnu") { "glibc" } else { "system" }, "allocator-system"),
     ("jemalloc", "allocator-jemalloc"),
     ("mimalloc", "allocator-mimalloc"),
 ];
 
 /// A program that lies beside this one.
-pub(crate) fn path(program: &str) -> PathBuf {
+#[must_use]
+pub fn path(program: &str) -> PathBuf {
     let this = env::current_exe().unwrap_or_default();
     this.with_file_name(format!("{program}{}", env::consts::EXE_SUFFIX))
 }
 
 /// Builds the programs as this one was built: `cargo run` builds the one that it runs. Without
 /// cargo they must be there.
-pub(crate) fn provide() -> Result<()> {
+///
+/// # Errors
+/// A program that is missing, or that cargo cannot build.
+pub fn provide() -> Result<()> {
     let Some(cargo) = env::var_os("CARGO") else {
         for (_, program) in ALLOCATORS {
             let path = path(program);

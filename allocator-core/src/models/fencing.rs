@@ -1,0 +1,88 @@
+//! Asymmetric heaps, whose records are fenced or light: what a grace period may do without a system call.
+//!
+//! In these models a record becomes light with its first section, and settles whenever a grace period has the
+//! lock for it; the barriers are those of `sync.rs`.
+
+use super::modelling::{Path, explore};
+use super::{Bare, HOME, POISON, handle};
+use crate::grace::Grace;
+use crate::slot;
+use crate::sync::Arc;
+use loom::thread::{self, JoinHandle};
+
+/// What became of a read and a reclamation; the reclaiming thread's barrier was a fence, or a system call.
+const PATHS: [&str; 5] = ["fence", "system call", "reclaimed", "found", "stale"];
+
+/// Spawns a thread that reads the object so many times, each in a section of its own; whether it found it each
+/// time.
+fn spawn_reader<const N: usize>(bare: &Arc<Bare>) -> JoinHandle<[bool; N]> {
+    let bare = Arc::clone(bare);
+    thread::spawn(move || std::array::from_fn(|_| bare.read().is_some()))
+}
+
+/// Leaves a light record to the next thread.
+fn leave_light_record(bare: &Arc<Bare>) {
+    assert_eq!(spawn_reader::<1>(bare).join().unwrap(), [true]);
+    assert_eq!(bare.readers.iter().count(), 1);
+}
+
+/// Removes the object, and reclaims it where no section sees it.
+fn reclaim(bare: &Bare) -> (bool, bool) {
+    assert!(slot::unlink(&bare.word, handle()).is_some());
+    let mut grace = Grace::start(&bare.readers);
+    let is_over = grace.poll();
+    if is_over {
+        bare.place(HOME).write(POISON);
+    }
+    (grace.is_quiet(), is_over)
+}
+
+fn note<const N: usize>(paths: [&Path; 5], reclaimed: (bool, bool), reads: [bool; N]) {
+    let [fence, system_call, over, found, stale] = paths;
+    fence.reached_if(reclaimed.0);
+    system_call.reached_if(!reclaimed.0);
+    over.reached_if(reclaimed.1);
+    found.reached_if(reads.contains(&true));
+    stale.reached_if(reads.contains(&false));
+}
+
+/// A record is new and fenced, or becomes light meanwhile. Unbounded it takes minutes.
+#[test]
+fn reclaim_against_bare_newcomer() {
+    explore(Some(4), PATHS, |paths| {
+        let bare = Arc::new(Bare::asymmetric());
+        let reader = spawn_reader::<2>(&bare);
+        let reclaimed = reclaim(&bare);
+        note(paths, reclaimed, reader.join().unwrap());
+    });
+}
+
+/// A record is light, and fenced by the grace period before, which the second one relies on.
+#[test]
+fn reclaim_against_settled_bare_reader() {
+    explore(Some(4), PATHS, |paths| {
+        let bare = Arc::new(Bare::asymmetric());
+        leave_light_record(&bare);
+        let reader = spawn_reader::<1>(&bare);
+        assert!(!Grace::start(&bare.readers).is_quiet());
+        let reclaimed = reclaim(&bare);
+        note(paths, reclaimed, reader.join().unwrap());
+    });
+}
+
+/// A record is light, and somebody else lets it settle. Three threads: bounded.
+#[test]
+fn reclaim_against_settling_bare_reader() {
+    explore(Some(3), PATHS, |paths| {
+        let bare = Arc::new(Bare::asymmetric());
+        leave_light_record(&bare);
+        let settling = thread::spawn({
+            let bare = Arc::clone(&bare);
+            move || drop(Grace::start(&bare.readers))
+        });
+        let reader = spawn_reader::<1>(&bare);
+        let reclaimed = reclaim(&bare);
+        settling.join().unwrap();
+        note(paths, reclaimed, reader.join().unwrap());
+    });
+}

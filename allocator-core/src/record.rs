@@ -1,0 +1,230 @@
+//! [`Record`]: what a thread tells of its sections, and whether its light barriers are full fences.
+//!
+//! The protocol, and why it is sound: `guard.rs`. That a record is shared at all is said there, too.
+
+use crate::sync::atomic::{AtomicU32, Ordering, OwnedU64, fence, light_barrier, load_own};
+use core::cell::Cell;
+
+/// Sections that a record begins with a full fence before it becomes light: together they cost about what a
+/// system call costs the thread that it interrupts.
+const FENCED_MAX: u32 = if cfg!(loom) { 1 } else { 1024 };
+
+/// A light record that began fewer sections between two system calls becomes fenced.
+const LIGHT_MIN: u32 = if cfg!(loom) { u32::MAX } else { 1024 };
+
+/// What one thread tells the reclaiming side of one heap.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// `section:32 | nesting:32`: the number of the thread's present or next section, and how many guards it has
+    /// open. Only the owning thread stores.
+    state: OwnedU64,
+    /// A [`Mode`].
+    mode: AtomicU32,
+    /// Sections to begin with a full fence before the record becomes light; only the owner touches it.
+    fenced_left: Cell<u32>,
+    /// The number of the section at the last system call; used under the lock of [`Readers::settling`].
+    section_then: AtomicU32,
+    /// The heap is plain: the record is fenced for ever.
+    plain: bool,
+}
+
+/// What the light barrier of a record is. In each mode one thread may go on to the next:
+///
+/// ```text
+///         the owner             whoever has the lock       the same, after a system call
+/// FENCED ------------> LIGHT -----------------> SETTLING -----------------> FENCED
+/// ```
+struct Mode;
+
+impl Mode {
+    /// A compiler fence.
+    const LIGHT: u32 = 0;
+    /// A full fence. The bit that a number of open guards never has.
+    const FENCED: u32 = 1 << 31;
+    /// The owner issues full fences as soon as it sees this; others may not rely on it yet.
+    const SETTLING: u32 = Self::FENCED | 1;
+}
+
+/// One section more in [`Record::state`].
+const SECTION: u64 = 1 << 32;
+
+impl Record {
+    /// A record without a section. `plain`: that of a plain heap.
+    pub(crate) fn new(plain: bool) -> Self {
+        Self {
+            state: OwnedU64::new(0),
+            mode: AtomicU32::new(Mode::FENCED),
+            fenced_left: Cell::new(FENCED_MAX),
+            section_then: AtomicU32::new(0),
+            plain,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn enter(&self) {
+        let state = load_own(&self.state) + 1;
+        // Release, not Relaxed: the reclaiming side may miss our last `leave` and see only this store; it must
+        // still see the reads of the section before. Partner: the Acquire in `section`.
+        self.state.store(state, Ordering::Release);
+        // The light barrier: what is read in the section comes after the announcement. Partner: the heavy
+        // barrier in `Readers::heavy_barrier`. Without it a mover could miss a reader that missed its mark.
+        light_barrier(self.plain);
+        // Relaxed: ordered by the light barrier; a record that seems to be light was not settling before it.
+        let mode = self.mode.load(Ordering::Relaxed);
+        // One question for both rare cases.
+        if (mode | state as u32) & Mode::FENCED != 0 {
+            if state as u32 & Mode::FENCED != 0 {
+                too_many_guards();
+            }
+            // SeqCst: the light barrier of a fenced record.
+            fence(Ordering::SeqCst);
+            if !self.plain {
+                self.count_fenced();
+            }
+        }
+    }
+
+    /// Another section began with a full fence; after many the record becomes light.
+    #[cold]
+    fn count_fenced(&self) {
+        // Relaxed: out of this mode only we go.
+        if self.mode.load(Ordering::Relaxed) != Mode::FENCED {
+            return;
+        }
+        let left = self.fenced_left.get() - 1;
+        if left > 0 {
+            return self.fenced_left.set(left);
+        }
+        self.fenced_left.set(FENCED_MAX);
+        // Relaxed: ordered by the fence.
+        self.mode.store(Mode::LIGHT, Ordering::Relaxed);
+        // SeqCst: who finds the record fenced after its own fence comes before this one, so that we see what it
+        // wrote. Partner: the fence in `order_readers`. Without it a light section could be missed.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Ends a section.
+    #[inline(always)]
+    pub(crate) fn leave(&self) {
+        let state = load_own(&self.state) - 1;
+        // The number may start anew: whoever waits for an old section of the same number asks once more.
+        let next = if state as u32 == 0 { state.wrapping_add(SECTION) } else { state };
+        // Release: the reads of the section come before. Partner: the Acquire in `section`. Weaker, a mover could
+        // copy while the last read of the section is still under way.
+        self.state.store(next, Ordering::Release);
+    }
+
+    /// Whether the owner's light barriers are full fences, and others may rely on it.
+    pub(crate) fn is_fenced(&self) -> bool {
+        // Acquire: pairs with the Release in `settle`: who finds the record fenced sees what its owner stored while it
+        // was light. Weaker, a section could be missed.
+        self.mode.load(Ordering::Acquire) == Mode::FENCED
+    }
+
+    /// Lets a record settle that began few sections since it was asked last; under the lock.
+    pub(crate) fn begin_to_settle(&self) {
+        // Relaxed: a number to compare with, and a mode out of which only we go.
+        let section = (self.state.load(Ordering::Relaxed) / SECTION) as u32;
+        let before = self.section_then.load(Ordering::Relaxed);
+        self.section_then.store(section, Ordering::Relaxed);
+        let is_seldom = section.wrapping_sub(before) < LIGHT_MIN;
+        if is_seldom && self.mode.load(Ordering::Relaxed) == Mode::LIGHT {
+            // Relaxed: ordered by the system call.
+            self.mode.store(Mode::SETTLING, Ordering::Relaxed);
+        }
+    }
+
+    /// After the system call; under the lock.
+    pub(crate) fn settle(&self) {
+        // Relaxed: who has the lock stored it.
+        if self.mode.load(Ordering::Relaxed) == Mode::SETTLING {
+            // Release: who reads it sees what the owner stored before the system call. Partner: `is_fenced`.
+            self.mode.store(Mode::FENCED, Ordering::Release);
+        }
+    }
+
+    /// Open guards of the thread, which is the caller's.
+    pub(crate) fn nesting(&self) -> u32 {
+        load_own(&self.state) as u32
+    }
+
+    /// The number of the section that the thread is inside, if it is. Whoever is told of another one than before,
+    /// or of none, sees that what was read in the one before is done.
+    pub(crate) fn section(&self) -> Option<u32> {
+        // Acquire: pairs with the Release of enter and leave.
+        let state = self.state.load(Ordering::Acquire);
+        (state as u32 != 0).then_some((state / SECTION) as u32)
+    }
+}
+
+/// Guards were forgotten by the billion; one more, and the count would say that none is open.
+#[cold]
+fn too_many_guards() -> ! {
+    std::process::abort()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn reads(record: &Record, count: u32) {
+        for _ in 0..count {
+            record.enter();
+            record.leave();
+        }
+    }
+
+    fn mode(record: &Record) -> u32 {
+        record.mode.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_record_becomes_light_after_many_sections() {
+        let record = Record::new(false);
+        reads(&record, FENCED_MAX - 1);
+        assert!(record.is_fenced());
+        reads(&record, 1);
+        assert_eq!(mode(&record), Mode::LIGHT);
+        reads(&record, 3 * FENCED_MAX);
+        assert_eq!(mode(&record), Mode::LIGHT);
+    }
+
+    #[test]
+    fn a_light_record_settles_when_it_is_seldom_used() {
+        let record = Record::new(false);
+        reads(&record, FENCED_MAX.max(LIGHT_MIN));
+        record.begin_to_settle();
+        record.settle();
+        assert_eq!(mode(&record), Mode::LIGHT, "it was used often");
+        reads(&record, LIGHT_MIN - 1);
+        record.begin_to_settle();
+        assert!(!record.is_fenced() && mode(&record) == Mode::SETTLING);
+        reads(&record, 2 * FENCED_MAX);
+        assert_eq!(mode(&record), Mode::SETTLING, "the owner leaves it to who began");
+        record.settle();
+        assert!(record.is_fenced());
+        reads(&record, FENCED_MAX);
+        assert_eq!(mode(&record), Mode::LIGHT);
+    }
+
+    #[test]
+    fn a_record_of_a_plain_heap_stays_fenced() {
+        let record = Record::new(true);
+        reads(&record, 3 * FENCED_MAX);
+        assert!(record.is_fenced());
+    }
+
+    #[test]
+    fn a_section_is_told_from_the_next_one() {
+        let record = Record::new(false);
+        assert_eq!(record.section(), None);
+        record.enter();
+        let first = record.section();
+        record.enter();
+        record.leave();
+        assert!(first.is_some() && record.section() == first, "it goes on");
+        record.leave();
+        record.enter();
+        assert!(record.section().is_some() && record.section() != first);
+    }
+}
