@@ -26,7 +26,7 @@ use crate::stripe::Shared;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Windows that are tried before a full pass is.
-const WINDOWS_MAX: usize = 8;
+const WINDOWS_MAX: usize = 32;
 
 /// Sweeps over a window whose blocks come and go, or whose moves readers cancel.
 const SWEEPS_MAX: usize = 4;
