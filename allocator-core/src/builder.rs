@@ -129,7 +129,8 @@ impl HeapBuilder {
     }
 
     /// Asks the system to back mapped memory and the slots of pools with huge pages; off by default. Reads of
-    /// large heaps get cheaper, and memory is committed in larger steps.
+    /// large heaps get cheaper, and memory is committed in larger steps. Pages of slots are not given back then: that
+    /// would split huge ones.
     pub fn huge_pages(mut self, on: bool) -> Self {
         self.huge_pages = on;
         self

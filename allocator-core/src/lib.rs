@@ -37,7 +37,8 @@
 //! # Costs
 //! An object costs its slot (8 bytes), its header word and rounding: in a slab of a heap from 32 MiB on 8 bytes and to 8
 //! bytes, in smaller heaps 8 bytes and to the next of 32 size classes, otherwise 16 bytes and to 16 bytes. Offsets have 32 bits and granules 16 bytes, so a heap
-//! holds at most 64 GiB. A slot serves at least 2^29 objects before it is retired for good.
+//! holds at most 64 GiB. A slot serves at least 2^29 objects before it is retired for good; where its page of 512 slots is given
+//! back to the system now and then, the page does.
 //!
 //! Most inserts and removes take no lock: each thread keeps some slots and blocks of each table for its next ones
 //! ([`HeapBuilder::thread_cache`]).

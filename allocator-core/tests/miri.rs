@@ -378,3 +378,68 @@ fn every_policy_keeps_the_bytes_of_every_block() {
         }
     }
 }
+
+#[test]
+fn room_is_made_beside_readers() {
+    for policy in Policy::ALL {
+        let heap = Heap::builder().capacity(8 << 10).page_size(1 << 10).policy(*policy).stripes(1);
+        let heap = heap.patience(Duration::from_secs(10)).build().unwrap();
+        let objects = Objects::<[u64; 20]>::new(&heap);
+        let mut handles: Vec<_> = (0..).map_while(|n| objects.try_insert([n; 20])).collect();
+        let mut kept = Vec::new();
+        for (n, handle) in handles.drain(..).enumerate() {
+            if n % 3 == 0 {
+                kept.push((handle, n as u64));
+            } else {
+                assert!(objects.retire(handle));
+            }
+        }
+        objects.table().reclaim();
+        let pin = objects.hold(kept[0].0).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for (handle, n) in kept.iter().cycle().take(4 * kept.len()) {
+                    assert_eq!(objects.get(*handle), Some([*n; 20]));
+                    thread::yield_now();
+                }
+            });
+            for bytes in [500, 1500, 2500] {
+                heap.make_room(bytes, 64);
+            }
+        });
+        let room = heap.make_room(2500, 64);
+        assert!(room.fits, "{policy}: {room}");
+        heap.allocate_bytes(&[1; 2500]).unwrap();
+        assert!(kept.iter().all(|(handle, n)| objects.get(*handle) == Some([*n; 20])));
+        drop(pin);
+        heap.verify().unwrap();
+    }
+}
+
+#[test]
+fn pages_of_slots_are_given_back_beside_readers_and_inserters() {
+    let heap = heap();
+    let objects = Objects::<u64>::new(&heap);
+    let mut old = Vec::new();
+    for round in 0..ROUNDS as u64 {
+        let handles = [0, 1, 2, 3].map(|n| objects.insert(4 * round + n));
+        assert!(handles.iter().all(|handle| !old.contains(handle)), "a key came back to life");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for (handle, n) in handles.iter().zip(0..) {
+                    let seen = objects.get(*handle);
+                    assert!(seen.is_none_or(|seen| seen == 4 * round + n));
+                }
+                let new = objects.insert(round);
+                assert_eq!(objects.get(new), Some(round));
+                assert!(objects.retire(new));
+            });
+            handles.iter().for_each(|handle| assert!(objects.retire(*handle)));
+            objects.table().reclaim();
+            heap.defragment();
+        });
+        old.extend(handles);
+        assert!(old.iter().all(|handle| objects.get(*handle).is_none()));
+    }
+    heap.verify().unwrap();
+}

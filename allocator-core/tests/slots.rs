@@ -158,3 +158,23 @@ fn pages_are_given_back_while_others_insert_remove_and_look_up() {
     assert!(pool.table.is_empty());
     heap.verify().unwrap();
 }
+
+#[test]
+#[cfg(not(miri))]
+fn the_background_gives_slots_back_too() {
+    let heap = heap();
+    let background = heap.defragmenter().interval(Duration::from_millis(1)).ignore_below(0);
+    let pool = Typed::new(&heap);
+    let all: Vec<_> = (0..8 * MANY).map(|n| pool.insert(n).unwrap()).collect();
+    let full = heap.stats().slot_bytes;
+    let background = background.start().unwrap();
+    all.iter().for_each(|handle| assert!(pool.table.retire(*handle)));
+    pool.table.reclaim();
+    let start = std::time::Instant::now();
+    while RELEASES && heap.stats().slot_bytes > full / 10 {
+        assert!(start.elapsed() < Duration::from_secs(60), "{background:?}");
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(!RELEASES || background.stop().freed_bytes >= (full * 9 / 10) as u64);
+    assert!(all.iter().all(|handle| !pool.table.contains(*handle)));
+}

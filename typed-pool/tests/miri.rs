@@ -299,3 +299,42 @@ fn batches_and_a_mover() {
         heap.verify().unwrap();
     }
 }
+
+#[test]
+fn purges_and_readers() {
+    for heap in heaps() {
+        let drops = Drops::default();
+        let mut pool = Pool::new(&heap).unwrap();
+        let told = std::sync::Arc::new(Mutex::new(Vec::new()));
+        pool.on_purge({
+            let told = std::sync::Arc::clone(&told);
+            move |handle| told.lock().unwrap().push(handle)
+        });
+        let first = pool.insert_purgeable(large(drops.make(0))).unwrap();
+        let pin = pool.pin(first).unwrap();
+        thread::scope(|scope| {
+            let (pool, drops) = (&pool, &drops);
+            let mut handles = Vec::new();
+            for id in 1..160 {
+                handles.extend(pool.insert_purgeable(large(drops.make(id))).ok());
+                if id == 45 {
+                    let handles = handles.clone();
+                    scope.spawn(move || {
+                        for handle in handles {
+                            if let Some(object) = pool.get(handle) {
+                                assert!(object.0.checked() > 0 && object.1 == [7; 12]);
+                            }
+                        }
+                    });
+                }
+            }
+            assert!(pool.make_room(1000, 16).fits);
+        });
+        let purged = told.lock().unwrap().len();
+        assert!(purged > 0 && heap.stats().purged == purged);
+        assert_eq!(pin.0.checked(), 0);
+        drop((pool, pin));
+        assert_eq!(drops.live(), 0);
+        heap.verify().unwrap();
+    }
+}

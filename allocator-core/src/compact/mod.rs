@@ -7,12 +7,13 @@
 //! * `slabs.rs`: empties slabs into others, then moves slabs to the top of the buffer;
 //! * `slide.rs`, `sink.rs`: bring blocks with chunks of their own to the bottom of the buffer;
 //! * `pack.rs`: packs the slabs that stay partly filled, and gives their ends back;
-//! * `window.rs`, `room.rs`: make room for one block where that costs least;
+//! * `window.rs`, `choice.rs`, `room.rs`: make room for one block where that costs least;
 //! * `release.rs`: gives the pages of free memory back to the system.
 //!
 //! Slabs end up at the top, other blocks at the bottom, the free memory in one run between them.
 
 mod budget;
+mod choice;
 mod forecast;
 mod mover;
 mod pack;

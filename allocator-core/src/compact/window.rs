@@ -9,6 +9,7 @@
 //! A window is tried only where twice the room that its blocks need is free outside; the places are reserved before
 //! the first block is moved.
 
+use super::choice::{Choice, slabs_by_page};
 use super::mover::{Batch, Mover, Outcome, Victim, mark_all, move_all};
 use super::pass::Pass;
 use super::slabs::{Seen, blocks, with_slabs};
@@ -19,14 +20,13 @@ use crate::chunk::{self, Kind};
 use crate::heap::Inner;
 use crate::pages::Label;
 use crate::placement::{Need, Run};
-use crate::size_class::CLASSES;
-use crate::slab::{Mode, Slab, Slabs};
+use crate::slab::{Mode, Slabs};
 use crate::space::End;
 use crate::stripe::Shared;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Windows that are tried before a full pass is.
-const WINDOWS_MAX: usize = 8;
+const WINDOWS_MAX: usize = 32;
 
 /// Sweeps over a window whose blocks come and go, or whose moves readers cancel.
 const SWEEPS_MAX: usize = 4;
@@ -49,7 +49,7 @@ pub(super) fn make<R>(
             if let Some(run) = central.space.find(memory, need) {
                 return Some(take(&mut central, run));
             }
-            cheapest(heap, &central, need, &slabs, &avoid)?
+            Choice::new(heap, &central, need, &slabs, &avoid).cheapest()?
         };
         let mut taken = Taken { heap, window, pieces: BTreeMap::new() };
         match taken.empty(mover, pass) {
@@ -70,122 +70,6 @@ pub(super) fn make<R>(
         }
     }
     None
-}
-
-/// A slab as far as windows are concerned.
-struct SlabCost {
-    /// Granules of its blocks.
-    used: u64,
-    /// The other slabs of its class have cells for them.
-    fits: bool,
-}
-
-/// The slabs of the heap by the first granule of their page. O(slabs).
-fn slabs_by_page(heap: &Inner) -> HashMap<u32, SlabCost> {
-    let classes = &heap.store.shared.classes;
-    let free_of =
-        |slab: &Slab| u64::from(classes.geometry(usize::from(slab.class)).cells - slab.used);
-    let mut seen = Vec::new();
-    let mut free = [0; CLASSES];
-    for stripe in 0..heap.store.stripes() {
-        with_slabs(heap, stripe, |slabs| seen.extend(slabs.iter().map(|(_, slab)| slab.clone())));
-    }
-    seen.iter().for_each(|slab| free[usize::from(slab.class)] += free_of(slab));
-    let cost = |slab: &Slab| {
-        let class = usize::from(slab.class);
-        let used = u64::from(slab.used);
-        let fits = free[class] - free_of(slab) >= used;
-        (slab.page, SlabCost { used: used * u64::from(classes.geometry(class).cell), fits })
-    };
-    seen.iter().map(cost).collect()
-}
-
-/// A piece of a window.
-#[derive(Clone, Copy)]
-struct Piece {
-    run: Run,
-    /// Granules that have to be moved.
-    cost: u64,
-    /// Granules of blocks among them, which need places of the centre.
-    blocks: u64,
-    free: bool,
-}
-
-/// The window for `need` that costs least and has twice its blocks' room outside. O(chunks), under the lock of the
-/// centre.
-fn cheapest(
-    heap: &Inner,
-    central: &Central,
-    need: Need,
-    slabs: &HashMap<u32, SlabCost>,
-    avoid: &HashSet<u32>,
-) -> Option<Run> {
-    let memory = heap.store.memory();
-    let page = heap.store.shared.pages.page();
-    let (mut at, hi) = central.bounds();
-    // A slab that fits into no others of its class needs a page of its own.
-    let has_page = central.space.largest(memory, usize::MAX) >= 2 * page;
-    let slab_cost = |start: u32| match slabs.get(&start) {
-        Some(slab) => (slab.fits || has_page).then_some(slab.used),
-        // It was made just now.
-        None => Some(u64::from(page)),
-    };
-    let mut window = VecDeque::<Piece>::new();
-    let (mut cost, mut blocks, mut free) = (0, 0, 0);
-    let mut best: Option<(u64, Run)> = None;
-    while at < hi {
-        let (run, piece) = piece_at(heap, central, at, slab_cost);
-        at = run.end();
-        let Some(piece) = piece.filter(|_| !avoid.contains(&run.start)) else {
-            window.clear();
-            (cost, blocks, free) = (0, 0, 0);
-            continue;
-        };
-        window.push_back(piece);
-        (cost, blocks) = (cost + piece.cost, blocks + piece.blocks);
-        free += if piece.free { u64::from(piece.run.len) } else { 0 };
-        // As short as it can be with this end.
-        while let Some(first) = window.front().copied() {
-            let shorter = Run { start: first.run.end(), len: at.saturating_sub(first.run.end()) };
-            if shorter.len == 0 || need.place_low(shorter).is_none() {
-                break;
-            }
-            window.pop_front();
-            (cost, blocks) = (cost - first.cost, blocks - first.blocks);
-            free -= if first.free { u64::from(first.run.len) } else { 0 };
-        }
-        let Some(first) = window.front() else { continue };
-        let run = Run { start: first.run.start, len: at - first.run.start };
-        let has_room = 2 * blocks <= central.space.free() - free;
-        let is_cheaper = best.is_none_or(|(least, _)| cost < least);
-        if has_room && is_cheaper && need.place_low(run).is_some() {
-            best = Some((cost, run));
-        }
-    }
-    best.map(|(_, run)| run)
-}
-
-/// The free run or chunk at `at`, and what it is in a window; `None` where it stays.
-fn piece_at(
-    heap: &Inner,
-    central: &Central,
-    at: u32,
-    slab_cost: impl Fn(u32) -> Option<u64>,
-) -> (Run, Option<Piece>) {
-    let memory = heap.store.memory();
-    if let Some(run) = central.space.run_at(memory, at) {
-        return (run, Some(Piece { run, cost: 0, blocks: 0, free: true }));
-    }
-    let (run, kind) = chunk::at(memory, at).expect("chunks and free runs tile the centre");
-    let len = u64::from(run.len);
-    let held = || block::is_held(heap.store.header(run.start + chunk::HEADER));
-    let (cost, blocks) = match kind {
-        Kind::Slab => (slab_cost(run.start), 0),
-        // What is held now may be let go, and the other way round: this is a guess, and looked at again.
-        Kind::Block => ((!held()).then_some(len), len),
-        Kind::Segment => (None, 0),
-    };
-    (run, cost.map(|cost| Piece { run, cost, blocks, free: false }))
 }
 
 /// What the mover has of a window. What is left when this is dropped becomes free.
@@ -280,7 +164,8 @@ impl Taken<'_> {
                 Kind::Segment => return Err(chunk.start),
             }
         }
-        // Now, as nothing of the window is free any more.
+        // The largest first, as long as there are large places. Only now: nothing of the window is free any more.
+        found.blocks.sort_unstable_by_key(|victim| core::cmp::Reverse(victim.room));
         for victim in &found.blocks {
             let Some(place) = self.place(&mut central, victim) else {
                 for place in found.places.values() {
@@ -406,7 +291,8 @@ fn in_new_slab(heap: &Inner, stripe: usize, class: usize, victim: Victim) -> Opt
     let need = Need { len: pages.page(), align: pages.page(), skew: 0 };
     with_slabs(heap, stripe, |slabs| {
         // Stripe before centre.
-        let page = heap.store.central().allocate(memory, need, End::High)?;
+        let mut central = heap.store.central();
+        let page = central.allocate(memory, need, End::High)?;
         slabs.add_page(memory, pages, classes, class, page, Mode::Open);
         slabs.allocate(memory, classes, class, victim.owner)
     })

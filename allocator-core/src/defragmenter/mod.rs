@@ -103,14 +103,16 @@ pub struct DefragmenterStats {
     pub state: DefragmenterState,
     /// Slices that were run.
     pub passes: u64,
-    /// Slices that gained nothing: no block was moved and no page given back, or as much was moved as is committed
-    /// without any gain.
+    /// Slices that gained nothing, and after which more would not: no block was moved and no page given back, as nothing is
+    /// left or guards are open; or as much was moved as is committed without any gain.
     pub futile_passes: u64,
     /// Blocks that were moved.
     pub moves: u64,
-    /// Their bytes.
+    /// Moves that led to something; see [`DefragReport::useful_moves`].
+    pub useful_moves: u64,
+    /// Bytes of all that were moved.
     pub moved_bytes: u64,
-    /// Bytes of pages that were given back to the system.
+    /// Bytes of pages that were given back to the system, those of slots included.
     pub freed_bytes: u64,
     /// Time spent in slices, waiting for guards included.
     pub busy: Duration,
@@ -129,8 +131,9 @@ impl DefragmenterStats {
         self.passes += 1;
         self.futile_passes += u64::from(futile);
         self.moves += report.moves;
+        self.useful_moves += report.useful_moves;
         self.moved_bytes += report.moved_bytes;
-        self.freed_bytes += report.freed_bytes;
+        self.freed_bytes += report.freed_bytes + report.freed_slot_bytes;
         self.busy += busy;
         self.longest_pass = self.longest_pass.max(busy);
         self.last = Some(report);

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// Waste that goes by less than this is the same.
 const GAIN_MIN: f64 = 0.001;
+/// Slices of planning in a row, more than any heap takes.
+const EMPTY_MAX: u32 = 10_000;
 /// Rests are doubled this often at most.
 const DOUBLINGS_MAX: u32 = 20;
 
@@ -33,8 +35,12 @@ pub(super) struct Pace {
     least: f64,
     /// Bytes moved since the waste was less than ever in this work.
     moved: u64,
+    /// Slices in a row that moved nothing and gave nothing back.
+    empty: u32,
     /// Something was gained since this work began.
     gained: bool,
+    /// The last pass gave pages of slots back, as many as a slice may: there may be more.
+    slots_left: bool,
     /// While it rests: the least waste since then, and until when.
     rest: Option<(f64, Instant)>,
 }
@@ -48,7 +54,9 @@ impl Pace {
             futile: 0,
             least: 1.0,
             moved: 0,
+            empty: 0,
             gained: false,
+            slots_left: false,
             rest: None,
         }
     }
@@ -75,6 +83,9 @@ impl Pace {
         self.waste = usage.waste();
         let is_active = self.state == DefragmenterState::Active;
         let limit = if is_active { stop_below } else { start_above };
+        if is_active && self.slots_left {
+            return true;
+        }
         if self.waste <= limit || usage.wasted() < ignore_below {
             self.state = DefragmenterState::Idle;
             (self.rest, self.futile) = (None, 0);
@@ -91,7 +102,8 @@ impl Pace {
             }
         }
         if !is_active {
-            (self.least, self.moved, self.gained, self.rest) = (self.waste, 0, false, None);
+            (self.least, self.moved, self.empty) = (self.waste, 0, 0);
+            (self.gained, self.rest) = (false, None);
             self.state = DefragmenterState::Active;
         }
         true
@@ -106,16 +118,20 @@ impl Pace {
         now: Instant,
     ) -> Verdict {
         self.waste = usage.waste();
-        if report.freed_bytes > 0 || self.waste < self.least - GAIN_MIN {
+        self.slots_left = report.freed_slot_bytes > 0;
+        if report.freed_bytes > 0 || self.slots_left || self.waste < self.least - GAIN_MIN {
             self.least = self.least.min(self.waste);
             (self.moved, self.gained) = (0, true);
         } else {
             self.moved += report.moved_bytes;
         }
-        let stuck = report.moves == 0 && report.freed_bytes == 0;
-        let futile = stuck || self.moved > usage.committed;
+        let is_empty = report.moves == 0 && report.freed_bytes == 0 && !self.slots_left;
+        self.empty = if is_empty { self.empty + 1 } else { 0 };
+        // A slice may pass in planning, which the next one goes on with.
+        let is_stuck = report.complete || report.blocked_by_guards > 0 || self.empty > EMPTY_MAX;
+        let futile = is_empty && is_stuck || self.moved > usage.committed;
         let pause = self.pause_after(busy);
-        if !futile && !report.complete {
+        if !futile && (!report.complete || self.slots_left) {
             return Verdict { futile, pause };
         }
         // Nothing is left to do, or to gain.
@@ -167,6 +183,22 @@ mod tests {
         }
     }
 
+    fn blocked() -> DefragReport {
+        DefragReport { blocked_by_guards: 1, ..moved(0, 0, false) }
+    }
+
+    #[test]
+    fn a_slice_of_planning_is_not_futile_and_planning_for_ever_is() {
+        let (mut pace, now) = (pace(), Instant::now());
+        for slices in 0.. {
+            assert!(pace.is_due(wasting(40), now));
+            if pace.after(wasting(40), &moved(0, 0, false), SLICE, now).futile {
+                assert_eq!(slices, EMPTY_MAX);
+                break;
+            }
+        }
+    }
+
     #[test]
     fn it_starts_above_one_threshold_and_stops_below_the_other() {
         let (mut pace, now) = (pace(), Instant::now());
@@ -215,7 +247,7 @@ mod tests {
         let mut rests = Vec::new();
         for _ in 0..12 {
             assert!(pace.is_due(wasting(40), now));
-            let verdict = pace.after(wasting(40), &moved(0, 0, false), SLICE, now);
+            let verdict = pace.after(wasting(40), &blocked(), SLICE, now);
             assert!(verdict.futile);
             assert_eq!(pace.state(), DefragmenterState::Resting);
             let start = now;
@@ -232,7 +264,7 @@ mod tests {
     fn a_rest_ends_early_where_clearly_more_is_wasted() {
         let (mut pace, now) = (pace(), Instant::now());
         assert!(pace.is_due(wasting(40), now));
-        pace.after(wasting(40), &moved(0, 0, false), SLICE, now);
+        pace.after(wasting(40), &blocked(), SLICE, now);
         assert!(!pace.is_due(wasting(44), now));
         assert!(!pace.is_due(wasting(30), now), "others made use of it");
         assert!(pace.is_due(wasting(36), now));
@@ -248,6 +280,18 @@ mod tests {
         assert!(!pace.is_due(wasting(13), now));
         assert!(!pace.is_due(wasting(4), now));
         assert_eq!(pace.state(), DefragmenterState::Idle);
+    }
+
+    #[test]
+    fn it_goes_on_while_pages_of_slots_are_given_back() {
+        let (mut pace, now) = (pace(), Instant::now());
+        for (waste, slots) in [(40, 4096), (0, 4096), (0, 0)] {
+            assert!(pace.is_due(wasting(waste), now));
+            let report = DefragReport { freed_slot_bytes: slots, ..moved(0, 0, true) };
+            let verdict = pace.after(wasting(0), &report, SLICE, now);
+            assert_eq!(verdict.futile, slots == 0);
+        }
+        assert!(!pace.is_due(wasting(0), now));
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Slots {
     /// Begins to load the word of a slot into the cache.
     pub(crate) fn prefetch(&self, slot: u32) {
         if ENABLED && slot < self.limit {
-            fetch(self.words.as_ptr().wrapping_add(slot as usize).cast());
+            fetch(core::ptr::from_ref(self.words.get(slot)).cast());
         }
     }
 }
