@@ -4,7 +4,8 @@
 //! in a table can only find an object of that table, so a forged or foreign handle is never type confusion.
 //!
 //! * this file: the slots, how they are handed out and taken back;
-//! * `view.rs`: [`Table`], the face for typed pools: reserve, publish, locate, retire, hold, swap;
+//! * `view.rs`: [`Table`], the face for typed pools: locate, retire, hold, swap;
+//! * `reserve.rs`: places for new objects: reserve, publish;
 //! * `recycle.rs`: where pairs of a slot and a block come from and go to: the thread's cache, the store;
 //! * `retire.rs`: retired objects, from their end of life until their block is free;
 //! * `take.rs`: taking a value out;
@@ -12,12 +13,14 @@
 
 mod many;
 mod recycle;
+mod reserve;
 mod retire;
 mod take;
 mod view;
 
+pub use reserve::{Replacement, Reservation};
 pub(crate) use retire::Effort;
-pub use view::{Hold, Replacement, Reservation, Table, TableGuard, TableSpec};
+pub use view::{Hold, Table, TableGuard, TableSpec};
 
 use crate::block::Owner;
 use crate::blocks::Size;
