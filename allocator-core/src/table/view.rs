@@ -72,7 +72,8 @@ impl Table {
     ///
     /// # Safety
     /// 1. `spec.drop` must be safe to call once on each object that is published with
-    ///    [`Reservation::publish`], at a place of `spec.layout`, wherever its bytes were moved to.
+    ///    [`Reservation::publish`](crate::Reservation::publish), at a place of `spec.layout`, wherever its bytes
+    ///    were moved to.
     /// 2. Every method of the table may run `spec.drop`: where it is given, methods are called only on
     ///    threads that may drop the objects, and while these may be dropped.
     ///
