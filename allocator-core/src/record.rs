@@ -22,7 +22,7 @@ pub(crate) struct Record {
     mode: AtomicU32,
     /// Sections to begin with a full fence before the record becomes light; only the owner touches it.
     fenced_left: Cell<u32>,
-    /// The number of the section at the last system call; used under the lock of [`Readers::settling`].
+    /// The number of the section at the last system call; used under the lock of who lets records settle.
     section_then: AtomicU32,
     /// The heap is plain: the record is fenced for ever.
     plain: bool,

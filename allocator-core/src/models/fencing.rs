@@ -73,7 +73,7 @@ fn reclaim_against_settled_bare_reader() {
 /// A record is light, and somebody else lets it settle. Three threads: bounded.
 #[test]
 fn reclaim_against_settling_bare_reader() {
-    explore(Some(3), PATHS, |paths| {
+    explore(Some(2), PATHS, |paths| {
         let bare = Arc::new(Bare::asymmetric());
         leave_light_record(&bare);
         let settling = thread::spawn({

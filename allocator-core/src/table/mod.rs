@@ -5,7 +5,8 @@
 //!
 //! * this file: the slots of a table, and the tables of a heap;
 //! * `vacant.rs`: which slots can be handed out, and which of their pages given back to the system;
-//! * `view.rs`: [`Table`], the face for typed pools: reserve, publish, locate, retire, hold, swap;
+//! * `view.rs`: [`Table`], the face for typed pools: locate, retire, hold, swap;
+//! * `reserve.rs`: places for new objects: reserve, publish;
 //! * `recycle.rs`: where pairs of a slot and a block come from and go to: the thread's cache, the store;
 //! * `retire.rs`: retired objects, from their end of life until their block is free;
 //! * `take.rs`: taking a value out;
@@ -15,14 +16,16 @@
 mod many;
 mod purge;
 mod recycle;
+mod reserve;
 mod retire;
 mod take;
 mod vacant;
 mod view;
 
 pub(crate) use many::fetch;
+pub use reserve::{Replacement, Reservation};
 pub(crate) use retire::Effort;
-pub use view::{Hold, Replacement, Reservation, Table, TableGuard, TableSpec};
+pub use view::{Hold, Table, TableGuard, TableSpec};
 
 use crate::block::{Owner, Shape};
 use crate::cache::{Caches, Limits, Pair};

@@ -1,6 +1,6 @@
 //! [`Table`]: what a typed pool builds on. It knows layouts and places, not types.
 
-use super::{DropFn, Effort, Slots};
+use super::{DropFn, Effort, Replacement, Slots};
 use crate::block::{self, Access, HoldOutcome};
 use crate::cache::Pair;
 use crate::error::{AccessError, AllocError, AllocErrorKind};
@@ -32,16 +32,16 @@ pub struct TableSpec {
 /// finds, moves and reclaims objects of one layout and leaves their type, and every rule about borrowing
 /// them, to its user. Dropping the table ends the life of its objects.
 pub struct Table {
-    heap: Heap,
-    slots: Arc<Slots>,
+    pub(super) heap: Heap,
+    pub(super) slots: Arc<Slots>,
     pub(super) view: View,
     /// Of the heap's readers.
     readers: u64,
     /// Of the table's caches.
-    caches: u64,
+    pub(super) caches: u64,
     /// What each object asks of the store.
-    request: Request,
-    layout: Layout,
+    pub(super) request: Request,
+    pub(super) layout: Layout,
 }
 
 /// What a look-up needs, by value: the copy of a guard stays in registers over many reads.
@@ -72,7 +72,8 @@ impl Table {
     ///
     /// # Safety
     /// 1. `spec.drop` must be safe to call once on each object that is published with
-    ///    [`Reservation::publish`], at a place of `spec.layout`, wherever its bytes were moved to.
+    ///    [`Reservation::publish`](crate::Reservation::publish), at a place of `spec.layout`, wherever its bytes
+    ///    were moved to.
     /// 2. Every method of the table may run `spec.drop`: where it is given, methods are called only on
     ///    threads that may drop the objects, and while these may be dropped.
     ///
@@ -150,7 +151,7 @@ impl Table {
     /// # Safety
     /// `index` is below `view.limit`.
     #[inline(always)]
-    unsafe fn word(&self, view: View, index: u32) -> &AtomicU64 {
+    pub(super) unsafe fn word(&self, view: View, index: u32) -> &AtomicU64 {
         debug_assert!(index < view.limit);
         #[cfg(not(loom))]
         {
@@ -176,42 +177,6 @@ impl Table {
     #[inline]
     pub fn contains<T: ?Sized>(&self, handle: Handle<T>) -> bool {
         self.load(self.view, handle.index()).is_some_and(|seen| slot::names_object(seen, handle))
-    }
-
-    /// Takes a slot and a block for a new object, as a rule from the thread's cache, without a lock; a cache that
-    /// is empty is refilled under one of the slots' and one stripe's. Where the heap is full it first
-    /// reclaims retired objects, which runs their `Drop`.
-    ///
-    /// # Errors
-    /// Out of memory or slots; nothing has changed.
-    pub fn reserve(&self) -> Result<Reservation<'_>, AllocError> {
-        let cached = self.slots.caches.take(self.caches);
-        let pair = match cached {
-            Some(pair) => pair,
-            None => self.slots.place_slowly(self.heap.inner(), &self.request, self.layout)?,
-        };
-        Ok(Reservation { table: self, pair })
-    }
-
-    /// The fast half of [`reserve`](Self::reserve): takes a slot and a block out of the thread's cache, without a
-    /// lock. `None` says only that the cache is empty.
-    #[inline(always)]
-    pub fn reserve_cached(&self) -> Option<Reservation<'_>> {
-        Some(Reservation { table: self, pair: self.slots.caches.take(self.caches)? })
-    }
-
-    /// Takes a block to replace the object of `handle` with.
-    ///
-    /// # Errors
-    /// Out of memory; nothing has changed.
-    pub fn reserve_replacement<T: ?Sized>(
-        &self,
-        handle: Handle<T>,
-    ) -> Result<Replacement<'_>, AllocError> {
-        let inner = self.heap.inner();
-        let slot = handle.index().min(self.view.limit - 1);
-        let offset = inner.place(&self.slots, slot, &self.request, self.layout)?;
-        Ok(Replacement { table: self, slot, offset })
     }
 
     /// Ends the life of the object: from now on nobody finds it, and it is dropped when no guard or pin can
@@ -378,70 +343,6 @@ impl<'t> TableGuard<'t> {
 
     fn header(&self, block: NonNull<u8>) -> &'t AtomicU64 {
         self.table.heap.inner().store.header(self.offset(block))
-    }
-}
-
-/// A slot and a block for an object that is not there yet. Dropping it gives both back; the handle it
-/// showed is stale then. [`Table::len`] counts it already.
-#[derive(Debug)]
-pub struct Reservation<'t> {
-    table: &'t Table,
-    pair: Pair,
-}
-
-impl Reservation<'_> {
-    /// The handle that the object will have.
-    #[inline]
-    pub fn handle<T: ?Sized>(&self) -> Handle<T> {
-        Handle::new(self.pair.slot, self.pair.generation())
-    }
-
-    /// Where the object goes: room of the table's layout, not initialised.
-    #[inline(always)]
-    pub fn as_ptr(&self) -> *mut u8 {
-        // Nothing here can panic, so that a reservation can stay in registers.
-        self.table.view.base.wrapping_add(self.pair.offset() as usize * GRANULE)
-    }
-
-    /// Makes the object visible to everybody who has its handle.
-    ///
-    /// # Safety
-    /// An object of the table's layout was written to [`as_ptr`](Self::as_ptr).
-    #[inline(always)]
-    pub unsafe fn publish<T: ?Sized>(self) -> Handle<T> {
-        let Self { table, pair } = &*core::mem::ManuallyDrop::new(self);
-        table.heap.inner().store.memory().track_write(pair.offset());
-        // SAFETY: a slot of the table.
-        slot::publish(unsafe { table.word(table.view, pair.slot) }, pair.word);
-        Handle::next(pair.slot, pair.word)
-    }
-}
-
-impl Drop for Reservation<'_> {
-    fn drop(&mut self) {
-        let (inner, slots) = self.table.parts();
-        slots.give_up(inner, self.pair);
-    }
-}
-
-/// A block that is to replace that of an object. Dropping it gives the block back.
-#[derive(Debug)]
-pub struct Replacement<'t> {
-    table: &'t Table,
-    slot: u32,
-    offset: u32,
-}
-
-impl Replacement<'_> {
-    /// Where the new object goes: room of the table's layout, not initialised.
-    pub fn as_ptr(&self) -> *mut u8 {
-        self.table.heap.inner().store.memory().block(self.offset).as_ptr()
-    }
-}
-
-impl Drop for Replacement<'_> {
-    fn drop(&mut self) {
-        self.table.heap.inner().store.free(self.offset);
     }
 }
 
