@@ -28,8 +28,8 @@ pub(crate) struct Outcome {
     pub(crate) moves: u64,
     pub(crate) useful: u64,
     /// Nanoseconds beyond the budget: of all passes; without the time that the thread waited for a core, and
-    /// passes in which a core ran nobody; and of the time that it was on a core or waited for readers. The last
-    /// leaves out waits for locks too: on a busy machine for somebody who waits for a core.
+    /// passes in which a core ran nobody; and of the time that it was on a core. The last leaves out
+    /// waits for locks and readers too: on a busy machine for somebody who waits for a core.
     pub(crate) raw: Histogram<u64>,
     pub(crate) net: Histogram<u64>,
     pub(crate) on_core: Histogram<u64>,
@@ -143,7 +143,7 @@ pub(crate) fn measure(passes: u32) -> Result<Outcome> {
 struct Taken {
     moves: u64,
     useful: u64,
-    /// Span, how much of it the thread waited for a core, and how much it was on one or waited for readers.
+    /// Span, how much of it the thread waited for a core, and how much it was on one.
     passes: Vec<(Span, Duration, Duration)>,
 }
 
@@ -159,7 +159,7 @@ fn run(heap: &Heap, passes: u32, stop: &AtomicBool) -> Taken {
         let start = Instant::now();
         let report = heap.defragment_with(Budget::unlimited().time(SLICE));
         let end = Instant::now();
-        let own = on_core() - before + report.waited;
+        let own = on_core() - before;
         taken.passes.push(((start, end), waits.since(), own));
         taken.moves += report.moves;
         taken.useful += report.useful_moves;

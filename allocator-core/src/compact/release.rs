@@ -6,6 +6,7 @@ use crate::heap::Inner;
 use crate::placement::Run;
 use crate::raw::GRANULE;
 use crate::raw::os::OS_PAGE;
+use std::time::Instant;
 
 /// Pages of the system that one step gives back, without and with a clock.
 const PAGES: usize = 1024;
@@ -74,9 +75,11 @@ pub(super) fn release(heap: &Inner, pass: &mut Pass, round: &mut Round) -> bool 
 fn give_back(heap: &Inner, pass: &mut Pass, lo: u32, hi: u32) -> u32 {
     let pages = if pass.is_timed() { PAGES_IN_TIME } else { PAGES };
     let limits = (pages, RUNS);
+    let start = Instant::now();
     let mut central = heap.store.central();
     let (released, end) = central.release_some(heap.store.memory(), lo, hi, limits);
     pass.report.freed_bytes += (released * OS_PAGE) as u64;
+    pass.report.releasing += start.elapsed();
     end
 }
 
