@@ -92,7 +92,8 @@ impl Load<'_> {
     fn run(mut self, stop: &AtomicBool) -> Result<()> {
         let mut growing = false;
         while !stop.load(Ordering::Relaxed) {
-            growing = if growing { self.smalls.len() < SMALL } else { self.smalls.len() <= SMALL / 4 };
+            growing =
+                if growing { self.smalls.len() < SMALL } else { self.smalls.len() <= SMALL / 4 };
             self.step(growing)?;
         }
         Ok(())
@@ -205,7 +206,8 @@ mod tests {
         };
         let passes = vec![pass(0, 400, 0), pass(1000, 700, 0), pass(2000, 900, 350)];
         let frozen = [(start + us(5000), start + us(9000))];
-        let taken = Taken { passes: [passes, vec![pass(5500, 3000, 0)]].concat(), ..Taken::default() };
+        let taken =
+            Taken { passes: [passes, vec![pass(5500, 3000, 0)]].concat(), ..Taken::default() };
         let outcome = taken.sift(&frozen);
         assert_eq!((outcome.passes, outcome.left_out, outcome.net.len()), (4, 1, 3));
         assert!((Outcome::late(&outcome.raw) - 750.0).abs() < 1.0);

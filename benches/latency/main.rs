@@ -48,8 +48,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<bool> {
     // A picture that cannot be written shows before the work and not after it.
     let picture = options.picture.as_ref().map(|path| {
-        File::create(path)
-            .with_context(|| format!("cannot write the picture {}", path.display()))
+        File::create(path).with_context(|| format!("cannot write the picture {}", path.display()))
     });
     let picture = picture.transpose()?;
     let mut report = Report::default();

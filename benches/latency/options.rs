@@ -1,7 +1,7 @@
 //! The command line.
 
-use clap::{Parser, ValueEnum};
 use clap::builder::RangedU64ValueParser;
+use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
 /// Measures readers while nothing runs, while full defragmentations run, and while the background one

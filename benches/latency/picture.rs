@@ -35,7 +35,9 @@ pub(crate) fn draw(report: &Report) -> Result<String> {
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         root.fill(&WHITE).map_err(|error| anyhow!("{error}"))?;
-        for ((title, curves), area) in panels.iter().zip(root.split_evenly((panels.len().max(1), 1))) {
+        for ((title, curves), area) in
+            panels.iter().zip(root.split_evenly((panels.len().max(1), 1)))
+        {
             panel(title, curves, &area).with_context(|| title.clone())?;
         }
         root.present().map_err(|error| anyhow!("{error}"))?;
@@ -53,9 +55,8 @@ fn points(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
 fn panel(title: &str, curves: &[Curve], area: &Area<'_>) -> Result<()> {
     let values = || curves.iter().flat_map(|curve| &curve.1);
     let most = values().map(|point| point.0).fold(10.0, f64::max);
-    let (low, high) = values().fold((f64::MAX, 10.0_f64), |(low, high), point| {
-        (low.min(point.1), high.max(point.1))
-    });
+    let (low, high) = values()
+        .fold((f64::MAX, 10.0_f64), |(low, high), point| (low.min(point.1), high.max(point.1)));
     let low = low.clamp(1.0, high / 10.0);
     let error = |error| anyhow!("{error}");
     let mut chart = ChartBuilder::on(area)

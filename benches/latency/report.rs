@@ -68,7 +68,12 @@ impl Report {
             let pace = pace(outcome.pace);
             if outcome.pace == Pace::Full {
                 let ratio = full.reads_per_s / idle.reads_per_s;
-                add(format!("throughput of reads, full defragmentation / idle, {pace}"), ratio, 0.9, true);
+                add(
+                    format!("throughput of reads, full defragmentation / idle, {pace}"),
+                    ratio,
+                    0.9,
+                    true,
+                );
             }
             let p999 = |of: &Histogram<u64>| of.value_at_quantile(0.999) as f64;
             let ratio = p999(&full.net) / p999(&idle.net).max(1.0);
@@ -80,14 +85,24 @@ impl Report {
                 add("million moves a second, objects of 64 B".to_owned(), rate / 1e6, 8.0, true);
             } else if moves.bytes >= 4096 {
                 let ratio = moves.median(|it| it.speed / it.copy_speed);
-                add(format!("bytes moved / bare copies, blocks of {} B", moves.bytes), ratio, 0.5, true);
+                add(
+                    format!("bytes moved / bare copies, blocks of {} B", moves.bytes),
+                    ratio,
+                    0.5,
+                    true,
+                );
             }
             let useful = moves.median(|it| it.useful as f64 / it.moves as f64);
             add(format!("useful moves / moves, blocks of {} B", moves.bytes), useful, 0.9, true);
         }
         if let Some(budgets) = &self.budgets {
             let late = budgets::Outcome::late(&budgets.on_core);
-            add("passes of 500 µs that are 100 µs more on a core, of 1,000".to_owned(), late, 1.0, false);
+            add(
+                "passes of 500 µs that are 100 µs more on a core, of 1,000".to_owned(),
+                late,
+                1.0,
+                false,
+            );
             let useful = budgets.useful as f64 / budgets.moves.max(1) as f64;
             add("useful moves / moves, passes under load".to_owned(), useful, 0.9, true);
         }
@@ -109,7 +124,8 @@ impl Report {
         for target in self.targets() {
             let verdict = if target.met() { "met   " } else { "MISSED" };
             let Target { name, value, limit, .. } = &target;
-            let _ = writeln!(text, "  {verdict} {name}: {value:.2} (target {} {limit})", target.sign());
+            let _ =
+                writeln!(text, "  {verdict} {name}: {value:.2} (target {} {limit})", target.sign());
         }
         text
     }
@@ -124,7 +140,8 @@ impl Report {
                 "bound": target.sign(), "limit": target.limit, "met": target.met(),
             })
         });
-        let values = readers.chain(moves).chain(self.budgets.as_ref().map(budget_json)).chain(targets);
+        let values =
+            readers.chain(moves).chain(self.budgets.as_ref().map(budget_json)).chain(targets);
         values.map(|value| format!("{value}\n")).collect()
     }
 }
@@ -142,8 +159,19 @@ fn reader_table(outcome: &readers::Outcome, text: &mut String) {
         outcome.background_moves,
         outcome.frozen,
     );
-    let head =
-        ["meanwhile", "million/s", "p50", "p99", "p99.9", "p99.99", "worst", "left out", "raw p99.9", "raw p99.99", "raw worst"];
+    let head = [
+        "meanwhile",
+        "million/s",
+        "p50",
+        "p99",
+        "p99.9",
+        "p99.99",
+        "worst",
+        "left out",
+        "raw p99.9",
+        "raw p99.99",
+        "raw worst",
+    ];
     let rows: Vec<_> = outcome
         .scenes
         .iter()
@@ -161,7 +189,19 @@ fn reader_table(outcome: &readers::Outcome, text: &mut String) {
 fn move_table(moves: &[Moves], text: &mut String) {
     *text += "\nfull defragmentations after three of four objects were removed, and bare copies; rates without\n\
          the time in which the system took pages back\n";
-    let head = ["object", "moves", "useful", "ms", "ms of moves", "million moves/s", "GB/s", "bare GB/s", "ratio", "forecast moves", "forecast ms"];
+    let head = [
+        "object",
+        "moves",
+        "useful",
+        "ms",
+        "ms of moves",
+        "million moves/s",
+        "GB/s",
+        "bare GB/s",
+        "ratio",
+        "forecast moves",
+        "forecast ms",
+    ];
     let row = |of: &Moves| {
         let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
         vec![
@@ -196,7 +236,11 @@ fn budget_table(budgets: &budgets::Outcome, text: &mut String) {
     };
     let on_core = "on a core".to_owned();
     let net = format!("without {} frozen ones and waits for a core", budgets.left_out);
-    let rows = [row(on_core, &budgets.on_core), row(net, &budgets.net), row("raw".to_owned(), &budgets.raw)];
+    let rows = [
+        row(on_core, &budgets.on_core),
+        row(net, &budgets.net),
+        row("raw".to_owned(), &budgets.raw),
+    ];
     *text += &aligned(&head, &rows);
 }
 
@@ -271,7 +315,8 @@ mod tests {
 
     #[test]
     fn targets_are_bounds() {
-        let target = |value, at_least| Target { name: "it".to_owned(), value, limit: 2.0, at_least };
+        let target =
+            |value, at_least| Target { name: "it".to_owned(), value, limit: 2.0, at_least };
         assert!(target(2.0, true).met() && !target(1.9, true).met());
         assert!(target(2.0, false).met() && !target(2.1, false).met());
     }

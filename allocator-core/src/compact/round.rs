@@ -282,7 +282,12 @@ impl Round {
 
 /// One step of gathering: one table after the other, what was retired there, then what threads keep of it. Waits
 /// for nobody. False when it is done.
-pub(super) fn gather(heap: &Inner, pass: &mut Pass, unfinished: &mut Unfinished, round: &mut Round) -> bool {
+pub(super) fn gather(
+    heap: &Inner,
+    pass: &mut Pass,
+    unfinished: &mut Unfinished,
+    round: &mut Round,
+) -> bool {
     if round.at == 0 {
         pass.report.useful_moves += unfinished.partly.take_free(heap);
     }

@@ -23,12 +23,7 @@ const AGAIN_MAX: usize = 4096;
 
 /// One step: looks for the lowest slab, or moves the next batch of blocks above it. False when it is done, or
 /// no block has found room. A look at up to [`LOOKS_MAX`](crate::central::LOOKS_MAX) free runs a block.
-pub(super) fn sink(
-    heap: &Inner,
-    mover: &Mover<'_>,
-    pass: &mut Pass,
-    round: &mut Round,
-) -> bool {
+pub(super) fn sink(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, round: &mut Round) -> bool {
     let pages = &heap.store.shared.pages;
     let (lo, hi) = heap.store.memory().bounds();
     let Some(lowest) = round.lowest else {
@@ -102,9 +97,8 @@ fn find_back(heap: &Inner, central: &Central, lowest: u32, at: u32) -> Option<u3
             break;
         }
         if let Label::Slab { .. } = pages.label(slab)
-            && chunk::at(memory, slab).is_some_and(|(chunk, kind)| {
-                kind == Kind::Slab && chunk.len == page
-            })
+            && chunk::at(memory, slab)
+                .is_some_and(|(chunk, kind)| kind == Kind::Slab && chunk.len == page)
         {
             from = slab;
             break;

@@ -104,12 +104,15 @@ pub(super) fn consolidate(
         round.classes[class].needless -= 1;
         return true;
     };
-    let (before, pins) = (pass.report.moves, pass.report.blocked_by_pins);
+    let (before, useful) = (pass.report.moves, pass.report.useful_moves);
+    let pins = pass.report.blocked_by_pins;
     let start = Instant::now();
     let outcome = empty(heap, mover, pass, round, &victim);
     let gone = !is_ours(heap, &victim) || reopen(heap, &victim);
     let moves = pass.report.moves - before;
     pass.rate.note_cells(moves, start.elapsed());
+    // Those of a slab that was raised to be filled count already.
+    let moves = moves.saturating_sub(pass.report.useful_moves - useful);
     let partial = &mut round.classes[class];
     let unfinished = mover.unfinished();
     if gone {
@@ -402,9 +405,8 @@ fn blocks(heap: &Inner, slab: &Seen) -> Vec<Victim> {
 /// Closes a slab; false where it is another by now, or empty.
 fn close(heap: &Inner, slab: &Seen, mode: Mode) -> bool {
     let closed = with_slabs(heap, slab.stripe, |slabs| {
-        let is_there = same(slabs, slab)
-            && slabs.slab(slab.number).used > 0
-            && !slabs.is_closed(slab.number);
+        let is_there =
+            same(slabs, slab) && slabs.slab(slab.number).used > 0 && !slabs.is_closed(slab.number);
         if is_there {
             slabs.close(slab.number, mode);
         }

@@ -193,12 +193,7 @@ fn slide_apart(
 ///
 /// The granules of these runs and of the blocks that are locked belong to the mover: nobody else walks the
 /// centre without the mover lock.
-fn slide_over(
-    heap: &Inner,
-    pass: &mut Pass,
-    batch: &Batch,
-    gaps: &[Option<Run>],
-) -> Option<u32> {
+fn slide_over(heap: &Inner, pass: &mut Pass, batch: &Batch, gaps: &[Option<Run>]) -> Option<u32> {
     let memory = heap.store.memory();
     let (mut spare, mut places) = (Pieces::default(), Vec::new());
     // The free memory that wanders; it ends where the next block begins, or there is none.
