@@ -28,7 +28,7 @@ pub(super) const ROUNDS_MAX: u32 = 16;
 /// Pages that one step of the survey looks at.
 const PAGES_A_STEP: u32 = if cfg!(loom) { 64 } else { 128 };
 
-/// Retired objects that one step of gathering reclaims.
+/// Retired objects, or pairs that threads keep, that one step of gathering gives back.
 const OBJECTS_A_STEP: usize = 64;
 
 /// Steps of gathering that a table gets: threads may retire as fast as we reclaim.
@@ -304,11 +304,14 @@ pub(super) fn gather(
     let (table, turn) = (round.at / TURNS, round.at % TURNS);
     let Some(table) = tables.get(table as usize) else { return false };
     round.at += 1;
-    if turn == TURNS - 1 {
-        table.empty_caches(heap);
-    } else if !table.is_plain() || !table.reclaim_some(heap, OBJECTS_A_STEP) {
-        // Nothing is left; what threads keep comes next.
-        round.at += TURNS - 2 - turn;
+    let (got, end) = if turn < TURNS / 2 {
+        (table.is_plain() && table.reclaim_some(heap, OBJECTS_A_STEP), TURNS / 2)
+    } else {
+        (table.empty_some(heap, OBJECTS_A_STEP), TURNS)
+    };
+    if !got {
+        // Nothing is left; on to what threads keep, or to the next table.
+        round.at += end - turn - 1;
     }
     true
 }
