@@ -53,6 +53,10 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
             reclaim(heap, &pass);
             round.skip_gather();
         }
+    } else if pass.is_timed() {
+        round::reclaim_some(heap, &pass);
+    } else {
+        heap.reclaim_plain();
     }
     pass.committed_max = mover.unfinished().committed_max;
     // After reclaiming, so that the two figures of the report differ by what was moved.
