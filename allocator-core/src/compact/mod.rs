@@ -53,9 +53,7 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
             reclaim(heap, &pass);
             round.skip_gather();
         }
-    } else if pass.is_timed() {
-        round::reclaim_some(heap, &pass);
-    } else {
+    } else if !pass.is_timed() {
         heap.reclaim_plain();
     }
     pass.committed_max = mover.unfinished().committed_max;

@@ -316,16 +316,6 @@ pub(super) fn gather(
     true
 }
 
-/// Reclaims some of what was retired since, a step for each table: what waits to be reclaimed is in the way of
-/// others, whatever the round is at.
-pub(super) fn reclaim_some(heap: &Inner, pass: &Pass) {
-    for table in heap.tables.all() {
-        if table.is_plain() && !pass.is_over() {
-            table.reclaim_some(heap, OBJECTS_A_STEP);
-        }
-    }
-}
-
 /// One step of the second stage; false when it is done.
 pub(super) fn drain(heap: &Inner, round: &mut Round) -> bool {
     let stripe = round.at as usize;
