@@ -199,16 +199,19 @@ impl Central {
         (released, at.clamp(lo, hi))
     }
 
-    /// Where more than `most` bytes are committed, gives back as many pages of the free `run`, its highest ones.
-    pub(crate) fn keep_committed(&mut self, memory: &Memory, run: Run, most: usize) {
+    /// Where more than `most` bytes are committed, gives back as many pages of the free `run`, its highest ones,
+    /// `pages` at most.
+    pub(crate) fn keep_committed(&mut self, memory: &Memory, run: Run, most: usize, pages: usize) {
         if run.len < 2 || !memory.can_release() {
             return;
         }
         let lo = (run.start + 1).div_ceil(PAGE) as usize;
         let mut end = ((run.end() - 1) / PAGE) as usize;
-        while self.committed() > most && lo < end {
+        let least = self.committed_pages.saturating_sub(pages);
+        while self.committed() > most && self.committed_pages > least && lo < end {
             let Some(last) = self.committed.prev_set(end - 1, lo) else { return };
             let excess = (self.committed() - most).div_ceil(OS_PAGE);
+            let excess = excess.min(self.committed_pages - least);
             let mut from = last;
             while from > lo && last - from + 1 < excess && self.committed.get(from - 1) {
                 from -= 1;

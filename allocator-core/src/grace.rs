@@ -63,13 +63,14 @@ impl Grace {
             if self.poll() {
                 return true;
             }
-            if self.waits_for_caller()
-                || deadline.is_some_and(|deadline| Instant::now() >= deadline)
-            {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if self.waits_for_caller() || left == Some(Duration::ZERO) {
                 return false;
             }
             steps += 1;
-            pause(steps);
+            // A sleep may take some time longer than it should.
+            let may_nap = left.is_none_or(|left| left > 3 * NAP);
+            pause(if may_nap { steps } else { steps.min(PATIENT_STEPS - 1) });
         }
     }
 

@@ -281,7 +281,8 @@ impl Inner {
             .allocate_central(request, owner)
             .or_else(allocate)
             .or_else(|| self.store.allocate_anywhere(request, owner))
-            .or_else(compact_and_allocate);
+            .or_else(compact_and_allocate)
+            .or_else(|| self.retry_beside_mover(allocate));
         let kind = AllocErrorKind::OutOfMemory;
         found.ok_or_else(|| self.refusal(kind, layout.size(), layout.align()))
     }
@@ -311,6 +312,19 @@ impl Inner {
             }
             std::thread::yield_now();
         }
+    }
+
+    /// Asks `attempt` again while blocks are moved: the mover has some of the free memory in hand, for a batch at a
+    /// time. Not for long.
+    fn retry_beside_mover<R>(&self, attempt: impl Fn() -> Option<R>) -> Option<R> {
+        let deadline = Instant::now() + RETIRED_WAIT.min(self.patience);
+        while Instant::now() < deadline && self.mover.try_lock().is_none() {
+            if let found @ Some(_) = attempt() {
+                return found;
+            }
+            std::thread::yield_now();
+        }
+        None
     }
 
     /// Reclaims what any thread may reclaim.

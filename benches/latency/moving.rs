@@ -23,8 +23,10 @@ pub(crate) struct Moves {
 pub(crate) struct Round {
     pub(crate) moves: u64,
     pub(crate) useful: u64,
+    /// Of the whole call, and without giving pages back to the system.
     pub(crate) time: Duration,
-    /// Bytes a second.
+    pub(crate) moving: Duration,
+    /// Bytes a second, without that.
     pub(crate) speed: f64,
     pub(crate) copy_speed: f64,
     /// Of what the forecast said.
@@ -77,6 +79,7 @@ fn round<const W: usize>(seed: u64) -> Result<Round> {
     pool.flush();
     let before = places(&pool, &live)?;
     let forecast = heap.forecast();
+    evict();
     let start = Instant::now();
     let report = heap.defragment();
     let time = start.elapsed();
@@ -92,7 +95,8 @@ fn round<const W: usize>(seed: u64) -> Result<Round> {
         moves: report.moves,
         useful: report.useful_moves,
         time,
-        speed: report.moved_bytes as f64 / time.as_secs_f64(),
+        moving: time.saturating_sub(report.releasing),
+        speed: report.bytes_per_second(),
         copy_speed: copy_speed(&before, &after, bytes),
         forecast: forecast.duration,
         forecast_moves: forecast.moves,
@@ -110,6 +114,11 @@ fn places<const W: usize>(
     places.context("an object is gone")
 }
 
+/// Fills the caches with something else: neither the moves nor the copies find their bytes there.
+fn evict() {
+    black_box(vec![1_u8; FILLED]);
+}
+
 /// Bytes a second of one thread that makes the same copies in a buffer that is there already.
 fn copy_speed(before: &[usize], after: &[usize], bytes: usize) -> f64 {
     let base = before.iter().chain(after).min().copied().unwrap_or(0);
@@ -122,6 +131,7 @@ fn copy_speed(before: &[usize], after: &[usize], bytes: usize) -> f64 {
         .collect();
     copies.sort_unstable();
     let mut buffer = vec![1_u8; top - base];
+    evict();
     let start = Instant::now();
     for (from, to) in &copies {
         buffer.copy_within(*from..*from + bytes, *to);

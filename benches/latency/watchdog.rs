@@ -2,6 +2,7 @@
 //! waited for a core.
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +56,12 @@ fn watch(core: usize, stop: &AtomicBool) -> Vec<Span> {
         last = now;
     }
     spans
+}
+
+/// The time that the calling thread was on a core.
+pub(crate) fn on_core() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
 /// Whether a span meets one of others.

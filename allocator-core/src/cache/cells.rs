@@ -431,6 +431,23 @@ impl Inside<'_> {
         by_class.chain(only).map(|(class, pairs)| pairs * room(class)).sum()
     }
 
+    /// Takes up to `most` pairs of what the magazines hold.
+    pub(crate) fn empty_some(&mut self, most: usize) -> Vec<Pair> {
+        let held = get(&self.counters.magazine);
+        let left = held.saturating_sub(most);
+        let mut pairs = self.cells.magazine[left..held].to_vec();
+        set(&self.counters.magazine, left);
+        let of_classes = pairs.len();
+        for magazine in &mut self.cells.by_class {
+            let left = magazine.len().saturating_sub(most - pairs.len());
+            pairs.extend(magazine.drain(left..));
+        }
+        let of_classes = pairs.len() - of_classes;
+        set(&self.counters.by_class, get(&self.counters.by_class) - of_classes);
+        self.counters.add_balance(-(pairs.len() as isize));
+        pairs
+    }
+
     /// Takes what the magazines hold.
     pub(crate) fn empty(&mut self) -> Vec<Pair> {
         let mut pairs = self.cells.magazine[..get(&self.counters.magazine)].to_vec();

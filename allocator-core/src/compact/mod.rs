@@ -64,6 +64,8 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
             reclaim(heap, &pass);
             round.skip_gather();
         }
+    } else if !pass.is_timed() {
+        heap.reclaim_plain();
     }
     pass.committed_max = mover.unfinished().committed_max;
     // After reclaiming, so that the two figures of the report differ by what was moved.

@@ -11,16 +11,15 @@ use core::time::Duration;
 use std::collections::HashSet;
 use std::time::Instant;
 
-/// Blocks of one batch: enough to pay for the barrier, few enough that a batch does not stall removals of
-/// its blocks for long.
-const BATCH: usize = if cfg!(loom) { 2 } else { 256 };
+/// Blocks of one batch: so many that the barriers, each an interrupt of every running thread, are far apart.
+const BATCH: usize = if cfg!(loom) { 2 } else { 4096 };
 
 /// The same where the clock runs: marks, reservations and what is given back at the end of a batch are not
 /// interrupted.
 const BATCH_IN_TIME: usize = if cfg!(loom) { 2 } else { 128 };
 
 /// Bytes of one batch, without and with a clock.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 2 << 20;
 const BATCH_BYTES_IN_TIME: usize = 128 << 10;
 
 /// However little time a call has, its first batch waits so long for readers.

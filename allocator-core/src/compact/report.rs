@@ -19,6 +19,8 @@ pub struct DefragReport {
     pub freed_bytes: u64,
     /// Bytes of pages of slots without an object that were given back as well.
     pub freed_slot_bytes: u64,
+    /// How long the system took for that.
+    pub releasing: Duration,
     /// Time from the call to its end.
     pub elapsed: Duration,
     /// [`Stats::fragmentation`](crate::Stats::fragmentation) before the first move. With a budget of time
@@ -45,18 +47,19 @@ pub struct DefragReport {
 }
 
 impl DefragReport {
-    /// Moves a second, planning and waiting included; 0 where nothing was moved.
+    /// Moves a second, planning and waiting included, giving back pages not; 0 where nothing was moved.
     pub fn moves_per_second(&self) -> f64 {
         self.per_second(self.moves)
     }
 
-    /// Bytes moved a second, planning and waiting included; 0 where nothing was moved.
+    /// Bytes moved a second, planning and waiting included, giving back pages not; 0 where nothing was moved.
     pub fn bytes_per_second(&self) -> f64 {
         self.per_second(self.moved_bytes)
     }
 
     fn per_second(&self, count: u64) -> f64 {
-        if count == 0 { 0.0 } else { count as f64 / self.elapsed.as_secs_f64().max(1e-9) }
+        let time = self.elapsed.saturating_sub(self.releasing);
+        if count == 0 { 0.0 } else { count as f64 / time.as_secs_f64().max(1e-9) }
     }
 }
 
@@ -65,7 +68,7 @@ impl fmt::Display for DefragReport {
         write!(
             f,
             "moved {} blocks ({} bytes), {} usefully, in {:.1?} ({:.2} million and {:.0} MB a second), \
-             gave back {} bytes, fragmentation {:.1} % -> {:.1} %",
+             gave back {} bytes in {:.1?}, fragmentation {:.1} % -> {:.1} %",
             self.moves,
             self.moved_bytes,
             self.useful_moves,
@@ -73,6 +76,7 @@ impl fmt::Display for DefragReport {
             self.moves_per_second() / 1e6,
             self.bytes_per_second() / 1e6,
             self.freed_bytes,
+            self.releasing,
             self.fragmentation_before * 100.0,
             self.fragmentation_after * 100.0,
         )?;

@@ -22,7 +22,6 @@ use super::slabs::{self, Raise, Seen};
 use crate::heap::Inner;
 use crate::pages::Label;
 use crate::size_class::CLASSES;
-use crate::table::Effort;
 use std::collections::{HashMap, VecDeque};
 
 /// Slabs and other blocks can be in each other's way, and readers cancel moves, so rounds are repeated, this
@@ -31,6 +30,12 @@ pub(super) const ROUNDS_MAX: u32 = 16;
 
 /// Pages that one step of the survey looks at.
 const PAGES_A_STEP: u32 = if cfg!(loom) { 64 } else { 128 };
+
+/// Retired objects, or pairs that threads keep, that one step of gathering gives back.
+const OBJECTS_A_STEP: usize = 64;
+
+/// Steps of gathering that a table gets: threads may retire as fast as we reclaim.
+const TURNS: u32 = 128;
 
 /// Pages without a slab that are passed over as one that has.
 const BARE_PAGES: u32 = 16;
@@ -315,15 +320,18 @@ pub(super) fn gather(
         return false;
     }
     let tables = heap.tables.all();
-    let Some(table) = tables.get(round.at as usize / 2) else { return false };
-    if round.at.is_multiple_of(2) {
-        if table.is_plain() {
-            table.reclaim(heap, Effort::All);
-        }
-    } else {
-        table.empty_caches(heap);
-    }
+    let (table, turn) = (round.at / TURNS, round.at % TURNS);
+    let Some(table) = tables.get(table as usize) else { return false };
     round.at += 1;
+    let (got, end) = if turn < TURNS / 2 {
+        (table.is_plain() && table.reclaim_some(heap, OBJECTS_A_STEP), TURNS / 2)
+    } else {
+        (table.empty_some(heap, OBJECTS_A_STEP), TURNS)
+    };
+    if !got {
+        // Nothing is left; on to what threads keep, or to the next table.
+        round.at += end - turn - 1;
+    }
     true
 }
 

@@ -17,6 +17,9 @@ const PAGES_A_STEP: u32 = 4096;
 /// Chunks that one step walks over.
 const CHUNKS_A_STEP: usize = 512;
 
+/// Blocks of a batch where the clock runs: each may look at many free runs.
+const BATCH_IN_TIME: usize = 8;
+
 /// Pages that are looked at, and chunks that are walked over, to find back to where the last step ended.
 const BACK_MAX: u32 = 256;
 const AGAIN_MAX: usize = 4096;
@@ -60,10 +63,11 @@ fn next_batch(heap: &Inner, pass: &Pass, lowest: u32, at: u32) -> Option<(Vec<Vi
     let memory = heap.store.memory();
     let central = heap.store.central();
     let (_, hi) = central.bounds();
+    let most = if pass.is_timed() { pass.batch().min(BATCH_IN_TIME) } else { pass.batch() };
     let mut at = find_back(heap, &central, lowest, at)?;
     let mut victims = Vec::new();
     for _ in 0..CHUNKS_A_STEP {
-        if at >= hi || victims.len() >= pass.batch() {
+        if at >= hi || victims.len() >= most {
             break;
         }
         if let Some(run) = central.space.run_at(memory, at) {

@@ -104,16 +104,42 @@ pub(super) fn consolidate(
         round.classes[class].needless -= 1;
         return true;
     };
-    let (before, pins) = (pass.report.moves, pass.report.blocked_by_pins);
+    let (before, useful) = (pass.report.moves, pass.report.useful_moves);
+    let pins = pass.report.blocked_by_pins;
     let start = Instant::now();
-    let outcome = empty(heap, mover, pass, round, &victim);
+    // With barriers far apart, where nothing ends the pass between two slabs.
+    let others =
+        if pass.is_thorough() { more_victims(heap, pass, round, &victim) } else { Vec::new() };
+    let mut all = blocks(heap, &victim);
+    let counts: Vec<usize> = others
+        .iter()
+        .map(|other| {
+            let more = blocks(heap, other);
+            all.extend(&more);
+            more.len()
+        })
+        .collect();
+    let outcome = empty(heap, mover, pass, round, class, &all);
+    for (other, count) in others.iter().zip(counts) {
+        let partial = &mut round.classes[class];
+        partial.needless = partial.needless.saturating_sub(1);
+        if !is_ours(heap, other) || reopen(heap, other) {
+            let most = pass.report.moves - before - (pass.report.useful_moves - useful);
+            pass.report.useful_moves += most.min(count as u64);
+            mover.unfinished().pending.add(other.page, heap.store.shared.pages.page());
+        } else {
+            round.leftovers.push((class, other.page));
+        }
+    }
     let gone = !is_ours(heap, &victim) || reopen(heap, &victim);
     let moves = pass.report.moves - before;
     pass.rate.note_cells(moves, start.elapsed());
+    // Those of a slab that was raised to be filled count already.
+    let moves = moves.saturating_sub(pass.report.useful_moves - useful);
     let partial = &mut round.classes[class];
     let unfinished = mover.unfinished();
     if gone {
-        partial.needless -= 1;
+        partial.needless = partial.needless.saturating_sub(1);
         pass.report.useful_moves += moves + unfinished.partly.take(page);
         unfinished.pending.add(page, heap.store.shared.pages.page());
         unfinished.futile.forget(page);
@@ -123,7 +149,7 @@ pub(super) fn consolidate(
     match outcome {
         Outcome::Over => partial.put_back(page),
         Outcome::Done => {
-            partial.needless -= 1;
+            partial.needless = partial.needless.saturating_sub(1);
             round.leftovers.push((class, page));
             if pass.report.blocked_by_pins > pins {
                 unfinished.futile.note(page);
@@ -135,18 +161,37 @@ pub(super) fn consolidate(
     true
 }
 
-/// Moves the blocks of a closed slab into open slabs of its class.
+/// Closes more slabs that there is no need for, until they make a batch together with the first.
+fn more_victims(heap: &Inner, pass: &Pass, round: &mut Round, first: &Seen) -> Vec<Seen> {
+    let partial = &mut round.classes[first.class];
+    let mut count = first.used as usize;
+    let mut victims = Vec::new();
+    while count < pass.batch() && (victims.len() as u32) + 1 < partial.needless {
+        let Some(page) = partial.pop_victim(round.bound) else { break };
+        let seen = see(heap, page).filter(|seen| seen.class == first.class);
+        match seen.filter(|seen| close(heap, seen, Mode::Emptying)) {
+            Some(seen) => {
+                count += seen.used as usize;
+                victims.push(seen);
+            }
+            None => partial.needless -= 1,
+        }
+    }
+    victims
+}
+
+/// Moves the blocks of closed slabs into open slabs of their class.
 fn empty(
     heap: &Inner,
     mover: &mut Mover<'_>,
     pass: &mut Pass,
     round: &mut Round,
-    slab: &Seen,
+    class: usize,
+    victims: &[Victim],
 ) -> Outcome {
-    let victims = blocks(heap, slab);
-    let mut rest = &victims[..];
+    let mut rest = victims;
     while !rest.is_empty() {
-        let room = find_room(heap, mover, pass, round, slab.class, pass.batch().min(rest.len()));
+        let room = find_room(heap, mover, pass, round, class, pass.batch().min(rest.len()));
         if pass.is_over() {
             return Outcome::Over;
         }
@@ -157,7 +202,7 @@ fn empty(
         rest = after;
         let targets = &round.targets;
         let outcome = move_all(heap, mover, pass, batch, |batch, places| {
-            take_cells(heap, targets, slab.class, batch.len(), |n| batch.victim(n).owner, places);
+            take_cells(heap, targets, class, batch.len(), |n| batch.victim(n).owner, places);
         });
         match outcome {
             Outcome::Over => return Outcome::Over,

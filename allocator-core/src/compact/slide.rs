@@ -19,6 +19,7 @@ use crate::chunk::{self, Kind};
 use crate::heap::Inner;
 use crate::placement::{Need, Run};
 use crate::raw::GRANULE;
+use crate::raw::os::OS_PAGE;
 use crate::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -113,7 +114,7 @@ fn slide_batch(heap: &Inner, pass: &mut Pass, batch: &Batch) -> Option<u32> {
         let taken = Run { start: hole.start, len: end - hole.start };
         central.claim(memory, hole, taken);
         let rest = Run { start: end, len: hole.end() - end };
-        central.keep_committed(memory, rest, pass.committed_max);
+        central.keep_committed(memory, rest, pass.committed_max, pages_kept(pass));
         drop(central);
         return slide_apart(heap, pass, batch, taken, &places);
     }
@@ -126,6 +127,12 @@ fn slide_batch(heap: &Inner, pass: &mut Pass, batch: &Batch) -> Option<u32> {
     let gaps: Vec<Option<Run>> = (0..batch.len()).map(gap).collect();
     drop(central);
     slide_over(heap, pass, batch, &gaps)
+}
+
+/// Pages of the system that a batch gives back at most, so as not to need more memory than before: twice what it
+/// can commit.
+fn pages_kept(pass: &Pass) -> usize {
+    2 * pass.batch_bytes() / OS_PAGE
 }
 
 /// What a block needs, with `len` granules of chunk.
@@ -250,7 +257,7 @@ fn slide_over(heap: &Inner, pass: &mut Pass, batch: &Batch, gaps: &[Option<Run>]
     }
     let end = places.last()?.end();
     if let Some(run) = central.space.run_at(memory, end) {
-        central.keep_committed(memory, run, pass.committed_max);
+        central.keep_committed(memory, run, pass.committed_max, pages_kept(pass));
     }
     Some(end)
 }

@@ -37,8 +37,8 @@ pub(crate) fn fetch(address: *const u8) {
 impl Slots {
     /// Begins to load the word of a slot into the cache.
     pub(crate) fn prefetch(&self, slot: u32) {
-        if ENABLED && slot < self.limit {
-            fetch(core::ptr::from_ref(self.words.get(slot)).cast());
+        if ENABLED && let Some(word) = self.word_at(slot) {
+            fetch(core::ptr::from_ref(word).cast());
         }
     }
 }

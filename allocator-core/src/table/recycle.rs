@@ -243,6 +243,25 @@ impl Slots {
         self.caches.close();
     }
 
+    /// Gives back up to `most` pairs of what threads keep for the next inserts; false when there are none.
+    pub(crate) fn empty_some(&self, heap: &Inner, most: usize) -> bool {
+        let _in_hand = self.take_in_hand();
+        let pairs = if let Some(mut pairs) = self.caches.withdraw() {
+            let rest = pairs.split_off(pairs.len().min(most));
+            if !rest.is_empty() && !self.caches.deposit(&rest) {
+                // Others have filled the depot meanwhile.
+                pairs.extend(rest);
+            }
+            pairs
+        } else if let Some(any) = self.caches.all().find(|any| any.cache().cached() > 0) {
+            any.with(&heap.readers, |cache| cache.empty_some(most))
+        } else {
+            return false;
+        };
+        self.release(heap, &pairs);
+        true
+    }
+
     /// Gives back all that threads keep for the next inserts.
     pub(crate) fn empty_caches(&self, heap: &Inner) {
         let _in_hand = self.take_in_hand();

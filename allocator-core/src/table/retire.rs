@@ -125,6 +125,34 @@ impl Slots {
         freed
     }
 
+    /// Reclaims up to `most` retired objects without `Drop`, of one thread; false when none is ready. Never waits
+    /// for readers.
+    pub(crate) fn reclaim_some(&self, heap: &Inner, most: usize) -> bool {
+        debug_assert!(self.is_plain());
+        if self.is_closed() {
+            return self.reclaim(heap, Effort::All) > 0;
+        }
+        let _in_hand = self.take_in_hand();
+        for home in self.caches.all().filter(|home| home.cache().retired() > 0) {
+            close_batch(heap, home, Effort::All);
+            let mut objects = home.with(&heap.readers, |cache| cache.past_grace());
+            if objects.pairs.is_empty() {
+                continue;
+            }
+            let all = objects.pairs.len();
+            let pairs = objects.pairs.split_off(all.min(most));
+            if !pairs.is_empty() {
+                let bytes = objects.bytes / all * pairs.len();
+                objects.bytes -= bytes;
+                let rest = Retired { pairs, bytes };
+                home.with(&heap.readers, |cache| cache.put_back(rest));
+            }
+            self.settle_all(Ready { slots: self, heap, home, objects }, Effort::All);
+            return true;
+        }
+        false
+    }
+
     fn reclaim_cache(&self, heap: &Inner, home: Any<'_>, effort: Effort) -> usize {
         // The owner does not go into its cache again while it drops what it took out of it. Others are no obstacle:
         // each takes out what it deals with.
