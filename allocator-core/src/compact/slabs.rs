@@ -111,26 +111,9 @@ pub(super) fn consolidate(
     let others =
         if pass.is_thorough() { more_victims(heap, pass, round, &victim) } else { Vec::new() };
     let mut all = blocks(heap, &victim);
-    let counts: Vec<usize> = others
-        .iter()
-        .map(|other| {
-            let more = blocks(heap, other);
-            all.extend(&more);
-            more.len()
-        })
-        .collect();
+    others.iter().for_each(|other| all.extend(blocks(heap, other)));
     let outcome = empty(heap, mover, pass, round, class, &all);
-    for (other, count) in others.iter().zip(counts) {
-        let partial = &mut round.classes[class];
-        partial.needless = partial.needless.saturating_sub(1);
-        if !is_ours(heap, other) || reopen(heap, other) {
-            let most = pass.report.moves - before - (pass.report.useful_moves - useful);
-            pass.report.useful_moves += most.min(count as u64);
-            mover.unfinished().pending.add(other.page, heap.store.shared.pages.page());
-        } else {
-            round.leftovers.push((class, other.page));
-        }
-    }
+    settle_others(heap, mover, pass, round, &others, (before, useful));
     let gone = !is_ours(heap, &victim) || reopen(heap, &victim);
     let moves = pass.report.moves - before;
     pass.rate.note_cells(moves, start.elapsed());
@@ -159,6 +142,30 @@ pub(super) fn consolidate(
         Outcome::NoRoom => partial.needless = 0,
     }
     true
+}
+
+/// Opens the slabs that were emptied together with another, and notes what became of them; `before`: moves, and
+/// useful ones, before that.
+fn settle_others(
+    heap: &Inner,
+    mover: &mut Mover<'_>,
+    pass: &mut Pass,
+    round: &mut Round,
+    others: &[Seen],
+    before: (u64, u64),
+) {
+    for other in others {
+        let partial = &mut round.classes[other.class];
+        partial.needless = partial.needless.saturating_sub(1);
+        if !is_ours(heap, other) || reopen(heap, other) {
+            let report = &mut pass.report;
+            let most = report.moves - before.0 - (report.useful_moves - before.1);
+            report.useful_moves += most.min(u64::from(other.used));
+            mover.unfinished().pending.add(other.page, heap.store.shared.pages.page());
+        } else {
+            round.leftovers.push((other.class, other.page));
+        }
+    }
 }
 
 /// Closes more slabs that there is no need for, until they make a batch together with the first.
