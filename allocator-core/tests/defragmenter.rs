@@ -76,7 +76,7 @@ fn it_keeps_to_its_share_of_a_core() {
         .interval(MS)
         .ignore_below(0)
         .cpu_share(0.05, 0.20)
-        .slice(Duration::from_micros(200))
+        .slice(Duration::from_micros(20))
         .start()
         .unwrap();
     wait_until("passes", &background, || background.stats().passes >= 10);

@@ -144,6 +144,38 @@ fn resize_against_read() {
     });
 }
 
+/// A block that has to go elsewhere to grow, while it is written: what was written is in the new place, or the writer comes
+/// after it.
+#[test]
+fn resize_against_write() {
+    let paths = ["wrote the old place", "wrote the new place", "busy"];
+    explore(Some(4), paths, |[old, new, busy]| {
+        let heap = heap();
+        let block = heap.allocate_bytes(&SEVENS).unwrap();
+        let _behind = heap.allocate_bytes(&[0; 16]).unwrap();
+        let resizer = thread::spawn({
+            let heap = heap.clone();
+            move || heap.resize(block, 40).unwrap()
+        });
+        let written = match heap.try_write(block) {
+            Ok(mut bytes) => {
+                old.reached_if(bytes.len() == 16);
+                new.reached_if(bytes.len() == 40);
+                bytes[..16].copy_from_slice(&EIGHTS);
+                EIGHTS
+            }
+            Err(error) => {
+                assert_eq!(error, AccessError::Busy);
+                busy.reached();
+                SEVENS
+            }
+        };
+        resizer.join().unwrap();
+        assert_eq!(heap.read(block).unwrap()[..16], written);
+        heap.verify().unwrap();
+    });
+}
+
 /// A block that grows, in place or elsewhere, while it is to be moved.
 #[test]
 fn resize_against_move() {
