@@ -5,7 +5,7 @@
 //! and only the most promising ones are walked through, to learn where their blocks begin and which must stay. All blocks
 //! are looked at only where none of these will do.
 
-use super::slabs::with_slabs;
+use super::seen::with_slabs;
 use crate::block;
 use crate::central::Central;
 use crate::chunk::{self, Kind};

@@ -1,6 +1,6 @@
 //! [`Forecast`]: what a full defragmentation would do, before it does it.
 
-use super::slabs;
+use super::seen;
 use crate::heap::{Heap, Inner};
 use crate::raw::GRANULE;
 use crate::size_class::{CLASSES, granules};
@@ -75,7 +75,7 @@ fn forecast(heap: &Inner) -> Forecast {
     let (mut held, mut in_slabs) = (0, 0);
     while at < hi {
         held += u64::from(pages.label(at) != crate::pages::Label::Central);
-        if let Some(seen) = slabs::see(heap, at) {
+        if let Some(seen) = seen::see(heap, at) {
             let sum = &mut sums[seen.class];
             let (used, cells) = (u64::from(seen.used), cells(heap, seen.class));
             let tenth = &mut sum.tenths[(used * 10 / cells).min(9) as usize];

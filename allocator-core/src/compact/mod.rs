@@ -4,7 +4,7 @@
 //!   reports; `rate.rs`, `forecast.rs`: what it costs, and what it would do;
 //! * `round.rs`: the stages of the work, kept from one call to the next, and the survey of the slabs;
 //! * `mover.rs`: the protocol, for a batch of blocks: mark, grace period, lock, copy, publish;
-//! * `slabs.rs`: empties slabs into others, then moves slabs to the top of the buffer;
+//! * `slabs.rs`, `raise.rs`: empty slabs into others, then move slabs to the top of the buffer; `seen.rs`: what both see of a slab;
 //! * `slide.rs`, `sink.rs`: bring blocks with chunks of their own to the bottom of the buffer;
 //! * `pack.rs`: packs the slabs that stay partly filled, and gives their ends back;
 //! * `window.rs`, `choice.rs`, `room.rs`: make room for one block where that costs least;
@@ -18,11 +18,13 @@ mod forecast;
 mod mover;
 mod pack;
 mod pass;
+mod raise;
 mod rate;
 mod release;
 mod report;
 mod room;
 mod round;
+mod seen;
 mod sink;
 mod slabs;
 mod slide;
@@ -84,7 +86,7 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
 /// Goes on with the round, step by step, until nothing is left to do (true) or the pass is over.
 fn work(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, round: &mut Round) -> bool {
     if !pass.is_over() {
-        slabs::resume_raise(heap, mover, pass);
+        raise::resume_raise(heap, mover, pass);
     }
     while !pass.is_over() {
         let attempts = pass.attempts();
@@ -113,7 +115,7 @@ fn step(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, round: &mut Round)
         Stage::Maps => release::release_maps(heap, pass, round),
         Stage::Survey => round::survey(heap, round),
         Stage::Consolidate => slabs::consolidate(heap, mover, pass, round),
-        Stage::Raise => slabs::raise(heap, mover, pass, round),
+        Stage::Raise => raise::raise(heap, mover, pass, round),
         Stage::Slide => slide::slide(heap, mover, pass, round),
         Stage::Sink => sink::sink(heap, mover, pass, round),
         Stage::Pack => pack::pack(heap, mover, pass, round),

@@ -6,7 +6,7 @@
 use super::mover::{Mover, Outcome, Victim, move_all};
 use super::pass::Pass;
 use super::round::Round;
-use super::slabs::with_slabs;
+use super::seen::with_slabs;
 use crate::heap::Inner;
 use crate::raw::GRANULE;
 use crate::raw::os::OS_PAGE;

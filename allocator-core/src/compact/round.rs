@@ -16,9 +16,10 @@
 
 use super::pack::Loose;
 use super::pass::Pass;
+use super::raise::Raise;
 use super::rate::Rate;
 use super::release::Pending;
-use super::slabs::{self, Raise, Seen};
+use super::seen::{self, Seen};
 use crate::heap::Inner;
 use crate::pages::Label;
 use crate::size_class::CLASSES;
@@ -376,10 +377,10 @@ pub(super) fn survey(heap: &Inner, round: &mut Round) -> bool {
 
 /// Notes a slab; gives the centre one that is empty.
 fn look_at(heap: &Inner, round: &mut Round, page: u32) {
-    let Some(seen) = slabs::see(heap, page) else { return };
+    let Some(seen) = seen::see(heap, page) else { return };
     let cells = heap.store.shared.classes.geometry(seen.class).cells;
     if seen.used == 0 {
-        slabs::give_up_empty(heap, &seen);
+        seen::give_up_empty(heap, &seen);
     } else if seen.used < cells {
         round.classes[seen.class].add(page, seen.used, cells);
     } else {

@@ -12,7 +12,7 @@
 use super::choice::{Choice, slabs_by_page};
 use super::mover::{Batch, Mover, Outcome, Victim, mark_all, move_all};
 use super::pass::Pass;
-use super::slabs::{Seen, blocks, with_slabs};
+use super::seen::{Seen, blocks, with_slabs};
 use super::slide::victim;
 use crate::block;
 use crate::central::Central;
