@@ -324,7 +324,8 @@ impl Inner {
             }
             std::thread::yield_now();
         }
-        None
+        // What the mover had is back by now.
+        attempt()
     }
 
     /// Reclaims what any thread may reclaim.

@@ -86,7 +86,9 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
 /// Goes on with the round, step by step, until nothing is left to do (true) or the pass is over.
 fn work(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, round: &mut Round) -> bool {
     if !pass.is_over() {
+        let attempts = pass.attempts();
         raise::resume_raise(heap, mover, pass);
+        round.note_attempts(pass.attempts() - attempts);
     }
     while !pass.is_over() {
         let attempts = pass.attempts();

@@ -68,7 +68,13 @@ pub(super) fn raise(
         return at < hi;
     };
     match begin_raise(heap, mover, pass, round, &seen, at) {
-        Begun::Raise(raise) => carry(heap, mover, pass, raise),
+        Begun::Raise(raise) => {
+            carry(heap, mover, pass, raise);
+            if pass.is_over() {
+                // Perhaps before its first block: it is looked at again.
+                return true;
+            }
+        }
         Begun::Held(blocks) => {
             let bytes = granules(seen.class) as usize * GRANULE;
             blocks.iter().for_each(|(_, owner)| pass.note_pinned(*owner, bytes));

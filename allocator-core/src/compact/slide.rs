@@ -51,19 +51,21 @@ impl Pieces {
 /// One step: slides the next batch of blocks. False when nothing is left above.
 pub(super) fn slide(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, round: &mut Round) -> bool {
     let (lo, _) = heap.store.memory().bounds();
-    let Some(Plan { victims, end }) = plan(heap, pass, round.at.max(lo)) else { return false };
+    let begin = round.at.max(lo);
+    let Some(Plan { victims, end }) = plan(heap, pass, begin) else { return false };
     round.at = end;
     if victims.is_empty() {
         return true;
     }
     let (start, before) = (Instant::now(), pass.report.moved_bytes);
     let batch = mark_all(heap, mover, pass, &victims);
-    if batch.len() == 0 {
-        return true;
-    }
-    // What the last block left free behind it is where the next batch begins.
-    if let Some(end) = slide_batch(heap, pass, &batch) {
-        round.at = end;
+    let slid = if batch.len() > 0 { slide_batch(heap, pass, &batch) } else { None };
+    match slid {
+        // What the last block left free behind it is where the next batch begins.
+        Some(end) => round.at = end,
+        // There was no time for it, or guards stayed open: it is planned again.
+        None if pass.is_over() => round.at = begin,
+        None => {}
     }
     pass.rate.note_bytes(pass.report.moved_bytes - before, start.elapsed());
     true
