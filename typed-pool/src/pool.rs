@@ -86,11 +86,12 @@ impl<T> Pool<T> {
     /// of the heap. O(1) with the default policy.
     ///
     /// # Errors
-    /// Out of memory or slots, after removed objects that nobody sees any more were reclaimed. The
-    /// error gives the value back.
+    /// Out of memory or slots, after removed objects that nobody sees any more were reclaimed, and
+    /// those [purged](Self::insert_purgeable) that may be. The error gives the value back.
     ///
     /// # Panics
-    /// Where the heap is full: when the `Drop` of an object that is reclaimed then panics.
+    /// Where the heap is full: when the `Drop` of an object that is reclaimed then panics, or the
+    /// callback of [`on_purge`](Self::on_purge). The value is dropped then.
     ///
     /// ```
     /// # use typed_pool::{Heap, Pool};

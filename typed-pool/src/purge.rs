@@ -25,20 +25,22 @@ impl fmt::Debug for OnPurge {
 impl<T> Pool<T> {
     /// Puts in a value that the pool may remove again when room is needed: one that can be made anew, or read from where
     /// it came from. Its handle is stale then, as after [`remove`](Self::remove). Costs what [`insert`](Self::insert) costs,
-    /// a lock of some instructions, and 8 bytes until the object is gone.
+    /// a lock of some instructions, and some 8 to 32 bytes outside the heap. Those of objects that are gone are used again
+    /// by later calls.
     ///
     /// *When*: where an `insert`, `insert_with`, `insert_many` or `extend` of this pool would be refused, after everything was reclaimed
     /// and (where the heap was built for that) moved that could be, and in [`make_room`](Self::make_room). Other pools and raw
     /// blocks of the heap never purge objects of this one: its objects are dropped by calls on itself only. *Which*:
     /// the objects that were put in longest ago first; pinned ones are passed over and count as new from then on. *How
     /// many*: as few as it takes, twice as many at each attempt. Nothing is purged by a thread that is inside a guard of the
-    /// heap, which would keep what is purged, and no more where guards or pins of others turn out to.
+    /// heap, which would keep what is purged, and no more where guards or pins of others turn out to: so while somebody keeps a
+    /// guard open, each insert that is refused costs an object or two. Replacing an object purges nothing.
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
     ///
     /// # Panics
-    /// As [`insert`](Self::insert).
+    /// As [`insert`](Self::insert), and when the callback of [`on_purge`](Self::on_purge) does. The value is dropped then.
     ///
     /// ```
     /// # use typed_pool::{Heap, Pool};
@@ -57,8 +59,13 @@ impl<T> Pool<T> {
         Ok(handle)
     }
 
-    /// Lets the pool remove an object that is in it already, as if it had been put in now; see
-    /// [`insert_purgeable`](Self::insert_purgeable). No effect on a stale handle. O(1).
+    /// Lets the pool remove an object that is in it already, after all that it may remove before; see
+    /// [`insert_purgeable`](Self::insert_purgeable). There is no way to take that back but to pin the object. No effect
+    /// on a stale handle. A lock of some instructions; O(1) on average.
+    ///
+    /// Once for each object: another call for the same one does not make it newer, it is purged when the first of its
+    /// turns comes, and each call costs memory as if it named an object of its own until then. To keep what is used, put
+    /// it in anew.
     ///
     /// ```
     /// # use typed_pool::Pool;
@@ -73,9 +80,14 @@ impl<T> Pool<T> {
         self.objects.table().allow_purge(handle);
     }
 
-    /// Calls `told` with the handle of each object that is purged from now on. The handle is stale by then; the object
-    /// may not be dropped yet. Runs on the thread whose call needs the room, without a lock, inside that call; it may use
-    /// the pool.
+    /// Calls `told` with the handle of each object that is purged from now on, in place of what was given before. The handle
+    /// is stale by then; the object may not be dropped yet. Objects that are removed otherwise, or go with the pool, are
+    /// not told.
+    ///
+    /// `told` runs on the thread whose call needs the room, inside that call, with no lock of the pool or heap held. It may
+    /// use the pool, but must not put in purgeable objects: a callback that fills what was purged keeps the call around it
+    /// from ending. It must not ask for a lock that callers of `insert` hold either. When it panics, the panic goes to
+    /// that caller; where the `Drop` of an object panicked just before, the process aborts.
     ///
     /// ```
     /// # use typed_pool::{Heap, Pool};
@@ -99,11 +111,13 @@ impl<T> Pool<T> {
         self.on_purge = Some(OnPurge(AssertUnwindSafe(Box::new(told))));
     }
 
-    /// Removes up to `count` of the objects that may be, oldest first; their number. They are dropped as removed ones are.
-    /// O(count), and a look at each handle that is stale or pinned.
+    /// Removes up to `count` of the objects that may be, oldest first; their number. They are dropped as removed ones are,
+    /// so guards and pins keep what they see. Works inside a guard too. Waits for no reader but a copy. O(count), and
+    /// a look at each handle that is stale or pinned.
     ///
     /// # Panics
-    /// As [`remove`](Self::remove), or when the callback does. The removals have happened.
+    /// As [`remove`](Self::remove), or when the callback of [`on_purge`](Self::on_purge) does. The removals so far have happened,
+    /// and were told.
     ///
     /// ```
     /// # use typed_pool::Pool;
@@ -124,10 +138,16 @@ impl<T> Pool<T> {
     }
 
     /// Makes contiguous room for a block of `bytes` aligned to `align`, as [`Heap::make_room`](crate::Heap::make_room) does,
-    /// for whatever pool of the heap; where moving does not help, purges objects of this pool.
+    /// for whatever pool of the heap; where moving does not help, purges objects of this pool: one, then twice as many at
+    /// each attempt, until there is room, none is left, or guards turn out to keep them. More may go than would have been
+    /// enough. The report's `purged` is their number, its `defrag` that of the last attempt. Nothing is purged by a thread
+    /// inside a guard of the heap.
+    ///
+    /// Each attempt waits as [`Heap::make_room`](crate::Heap::make_room) does, for guards up to the heap's patience, and
+    /// costs what that does, and a look at all slots.
     ///
     /// # Panics
-    /// As [`purge`](Self::purge).
+    /// As [`flush`](Self::flush) and [`purge`](Self::purge).
     ///
     /// ```
     /// # use typed_pool::{Heap, Pool};

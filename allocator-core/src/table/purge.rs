@@ -58,8 +58,9 @@ impl Purgeable {
 }
 
 impl Table {
-    /// Lets [`purge_one`](Self::purge_one) remove the object, after those that it may remove already. O(1), one lock. No
-    /// effect where the handle is stale; an object that is named twice is removed once.
+    /// Lets [`purge_one`](Self::purge_one) remove the object, after those that it may remove already. O(1) on
+    /// average, one lock. No effect where the handle is stale. An object that is named twice is removed once, when the first of its
+    /// turns comes; until it is gone each naming takes its place in the queue.
     pub fn allow_purge<T: ?Sized>(&self, handle: Handle<T>) {
         let mut queue = self.parts().1.purgeable.queue.lock();
         if queue.handles.len() >= queue.clean_at {
