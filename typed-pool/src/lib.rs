@@ -38,7 +38,9 @@
 //! | remove | [`remove`](Pool::remove), [`clear`](Pool::clear); many: [`remove_many`](Pool::remove_many), [`remove_where`](Pool::remove_where) | a lock of some instructions |
 //! | get the value back | [`take`](Pool::take), [`try_take`](Pool::try_take), [`drain`](Pool::drain) | `take`: readers, up to the heap's patience |
 //! | compact | [`defragment`](Pool::defragment), [`Heap::defragment`], [`Heap::make_room`]; in the background: [`Heap::defragmenter`] | readers, up to the heap's patience |
-//! | cache | [`insert_purgeable`](Pool::insert_purgeable), [`purge`](Pool::purge), [`make_room`](Pool::make_room) | as `insert`, as `remove` |
+//! | ask about it | [`Heap::waste`], [`Heap::stats`]; [`Heap::forecast`] | some locks of some instructions; a defragmentation that is under way |
+//! | cache | [`insert_purgeable`](Pool::insert_purgeable), [`allow_purge`](Pool::allow_purge), [`on_purge`](Pool::on_purge); [`purge`](Pool::purge) | as `insert`; as `remove` |
+//! | make room | [`make_room`](Pool::make_room) | as `defragment`, several times where it purges |
 //!
 //! Three kinds of borrow, by how long they may last:
 //! * a **guard** ([`PoolGuard`], or inside a [`Ref`] or [`RefMut`]) costs nearly nothing, stays on
@@ -70,7 +72,8 @@
 //! Removed and replaced objects are dropped when no guard or pin can see them: in batches, by later
 //! calls that insert, remove or replace in the same pool, or [`flush`](Pool::flush) or defragment
 //! it. Dropping the pool drops all the rest at once, except what is pinned, which its last pin
-//! drops. No lock is held while `Drop` runs; it may use the pool (a `take` in it may find that the
+//! drops. Purged objects are removed ones: only calls on their own pool purge them. No lock is held while
+//! `Drop` or the callback of [`on_purge`](Pool::on_purge) runs; it may use the pool (a `take` in it may find that the
 //! call around it has a guard open). When it panics, the panic goes to the caller of the method
 //! that happened to reclaim, and the other objects are dropped nevertheless. A pool drops on the
 //! thread that calls it, so only pools of `T: Send` can be shared. [`Heap`] methods never drop
