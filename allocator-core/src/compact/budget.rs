@@ -11,9 +11,17 @@ use std::time::Duration;
 ///
 /// let heap = Heap::builder().capacity(1 << 20).build()?;
 /// let slice = Budget::unlimited().bytes(1 << 20).time(Duration::from_micros(500));
-/// while !heap.defragment_with(slice).complete {}
+/// loop {
+///     let report = heap.defragment_with(slice);
+///     if report.complete || report.own_guard || report.blocked_by_guards > 0 {
+///         break;
+///     }
+///     std::thread::yield_now(); // or work of one's own
+/// }
 /// # Ok::<(), allocator_core::BuildError>(())
 /// ```
+/// A loop that asks for [`complete`](crate::DefragReport::complete) only has no end while somebody keeps a guard open, or with
+/// a budget that allows nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub struct Budget {

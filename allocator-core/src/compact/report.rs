@@ -28,7 +28,8 @@ pub struct DefragReport {
     pub fragmentation_before: f64,
     /// The same after the last one.
     pub fragmentation_after: f64,
-    /// Nothing is left to do, as far as guards, pins and readers let it.
+    /// Nothing is left to do but what pins and readers are in the way of. False where a budget or open guards ended it, or
+    /// another defragmentation took longer than this one could wait.
     pub complete: bool,
     /// Moves that a reader cancelled because it came first, or that a remove overtook.
     pub cancelled: u64,
