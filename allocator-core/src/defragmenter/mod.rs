@@ -31,10 +31,15 @@ const THREAD_NAME: &str = "defragmenter";
 
 /// A thread that defragments a heap while too much of its committed memory is waste; made by
 /// [`Heap::defragmenter`]. Dropping it ends the thread, and waits for it: for the slice that is under way, not for a
-/// pause.
+/// pause. So bind it to a name: `let _ = ...` drops it at once. One that is forgotten (`mem::forget`) works on until the
+/// heap is gone.
 ///
 /// It keeps no heap alive: when the last clone, pool and pin of the heap is gone, so is its memory, after the slice that is
 /// under way at that moment, and the thread ends by itself.
+///
+/// A guard that somebody keeps open lets it rest ever longer. It drops no objects: what a pool with `Drop` has removed counts as
+/// live until a call on that pool reclaims it. Over a [buffer](crate::HeapBuilder::buffer) of the caller's no page can be
+/// given back, so there it moves blocks together and finds no less waste: it rests nearly always, and is of little use.
 ///
 /// ```
 /// use allocator_core::Heap;
@@ -143,6 +148,16 @@ impl DefragmenterStats {
 impl Heap {
     /// Starts the settings of a background defragmenter; see [`Defragmenter`]. Nothing runs in the background of a heap
     /// unless it is asked for. Several of one heap are safe, and of no use: one pass runs at a time.
+    ///
+    /// ```
+    /// # use allocator_core::{DefragmenterState, Heap};
+    /// let heap = Heap::builder().capacity(1 << 20).build()?;
+    /// let background = heap.defragmenter().start()?;
+    /// // ... the life of the program ...
+    /// let stats = background.stop();
+    /// assert_eq!((stats.state, stats.moves), (DefragmenterState::Stopped, 0)); // there was nothing to do
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn defragmenter(&self) -> DefragmenterBuilder {
         DefragmenterBuilder::new(self.clone())
     }

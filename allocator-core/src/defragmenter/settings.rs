@@ -85,8 +85,8 @@ impl DefragmenterBuilder {
         self
     }
 
-    /// The share at which it stops once it has begun: 0 to [`start_above`](Self::start_above), by default 0.05, or half of it if that is less. The distance
-    /// between the two keeps it from starting over and over at a limit.
+    /// The share at which it stops once it has begun: 0 to [`start_above`](Self::start_above), by default 0.05, or half of
+    /// `start_above` if that is less. The distance between the two keeps it from starting over and over at a limit.
     pub fn stop_below(mut self, waste: f64) -> Self {
         self.stop_below = Some(waste);
         self
@@ -114,15 +114,16 @@ impl DefragmenterBuilder {
         self
     }
 
-    /// How long it works at a time: 10 µs to 1 s, by default 500 µs. Nobody waits for a slice to end, except who calls
-    /// for a defragmentation or takes a value out meanwhile; shorter ones pay more for planning and barriers.
+    /// How long it works at a time: 10 µs to 1 s, by default 500 µs. Nobody waits for a slice to end, except who
+    /// defragments, makes room (an allocation too, with [`compact_when_full`](crate::HeapBuilder::compact_when_full)), asks for a
+    /// forecast or takes a value out meanwhile, and who ends the defragmenter. Shorter ones pay more for planning and barriers.
     pub fn slice(mut self, time: Duration) -> Self {
         self.settings.slice = time;
         self
     }
 
     /// How often it looks whether there is something to do: 100 µs to an hour, by default 100 ms. A look costs a
-    /// lock and some instructions for each stripe.
+    /// lock and some instructions for each stripe. Above 10 s [`rest_max`](Self::rest_max) has to be set too.
     pub fn interval(mut self, time: Duration) -> Self {
         self.settings.interval = time;
         self
@@ -135,7 +136,7 @@ impl DefragmenterBuilder {
         self
     }
 
-    /// Starts the thread.
+    /// Starts the thread. It looks at the heap at once, and does not keep it alive.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] names the setting that cannot be had; anything else is what the system said when
