@@ -190,12 +190,27 @@ impl Heap {
     /// Readers wait at most for the copy of the one object that they ask for. Pinned and borrowed blocks
     /// stay; objects that guards of other threads keep are tried as long as the heap's patience lasts, and
     /// reported. Called inside an own guard it moves nothing and says so. One defragmentation of a heap runs
-    /// at a time; a second one waits for the first. O(blocks and free runs of the heap).
+    /// at a time; a second one waits for the first, up to the heap's patience, and is not
+    /// [`complete`](DefragReport::complete) where that was not enough. O(blocks and free runs of the heap).
+    ///
+    /// ```
+    /// # use allocator_core::Heap;
+    /// let heap = Heap::builder().capacity(1 << 20).build()?;
+    /// let handles: Vec<_> = (0..100).map(|_| heap.allocate_bytes(&[7; 4000])).collect::<Result<_, _>>()?;
+    /// for handle in handles.iter().step_by(2) {
+    ///     heap.deallocate(*handle)?;
+    /// }
+    /// let report = heap.defragment();
+    /// assert!(report.complete && report.moves > 0 && report.fragmentation_after == 0.0);
+    /// assert_eq!(heap.read(handles[1])?[0], 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn defragment(&self) -> DefragReport {
         self.defragment_with(Budget::unlimited())
     }
 
-    /// The same within a budget; a later call goes on with what is left.
+    /// The same within a budget; a later call goes on with what is left. With a budget of time it waits for readers
+    /// and for another defragmentation no longer than that. See [`Budget`] for an example.
     pub fn defragment_with(&self, budget: Budget) -> DefragReport {
         crate::compact::run(&self.inner, budget)
     }

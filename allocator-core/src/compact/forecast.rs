@@ -7,7 +7,8 @@ use crate::size_class::{CLASSES, granules};
 use core::fmt;
 use core::time::Duration;
 
-/// What a full defragmentation would do, as far as counts tell: an estimate, made without moving anything.
+/// What a full defragmentation would do, as far as counts tell: an estimate, made without moving anything. What pins and
+/// guards would keep in place is not left out.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 #[non_exhaustive]
 pub struct Forecast {
@@ -18,8 +19,10 @@ pub struct Forecast {
     /// Pages of slabs that would come free.
     pub freed_pages: u64,
     /// Bytes of pages of the system that could be given back, those of memory that is free already included.
+    /// Of a buffer of the caller's, which keeps its pages: bytes that would come free.
     pub freed_bytes: u64,
-    /// How long it would take at the rate of the moves so far, waiting for readers not included.
+    /// How long the moves would take at the rate of those so far, before the first at a rate that is assumed; waiting for
+    /// readers and giving pages back not included.
     pub duration: Duration,
 }
 
@@ -43,8 +46,8 @@ struct Sum {
 }
 
 impl Heap {
-    /// What a full defragmentation would do now. Moves nothing. Waits for a running defragmentation.
-    /// O(slabs), one lock of a stripe a slab.
+    /// What a full defragmentation would do now. Moves nothing. Waits for a running defragmentation, or the pass that
+    /// is under way. O(pages of stripes in the buffer, pools), one lock of a stripe a slab.
     ///
     /// ```
     /// # use allocator_core::Heap;

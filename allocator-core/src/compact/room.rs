@@ -22,7 +22,8 @@ pub struct RoomReport {
     pub largest_free: usize,
     /// Objects that were removed because moving did not help; by a pool's call only.
     pub purged: usize,
-    /// What was moved, and what was in the way. `complete` only where everything had to be moved.
+    /// What was moved, and what was in the way. `complete` only where everything had to be moved. All zero where such a block
+    /// never fits.
     pub defrag: DefragReport,
 }
 
@@ -36,7 +37,7 @@ impl fmt::Display for RoomReport {
 impl Heap {
     /// Makes contiguous room for a block of `bytes` aligned to `align`, and stops as soon as it is there: moves away what
     /// is in the stretch of the buffer that costs least to empty, and does what [`defragment`](Self::defragment) does only if
-    /// no such stretch can be emptied. Pages stay committed: the room is about to be used.
+    /// no such stretch can be emptied. Pages of the stretch stay committed: the room is about to be used.
     ///
     /// Nothing holds the room for the caller: another thread may allocate first. An allocation that must not fail for
     /// want of contiguity is what [`compact_when_full`](crate::HeapBuilder::compact_when_full) is for. Waits as `defragment`
