@@ -6,8 +6,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard};
 use typed_pool::{
-    AddressIter, Drain, GetMany, GuardIter, Handle, Handles, InsertError, InsertManyError, Iter,
-    IterMut, Pinned, Pool, PoolError, PoolGuard, RcuError, Ref, RefMut, ReplaceError,
+    AddressIter, AllocError, Budget, DefragReport, Defragmenter, DefragmenterBuilder,
+    DefragmenterState, DefragmenterStats, Drain, GetMany, Guard, GuardIter, Handle, Handles, Heap,
+    HeapBuilder, HeapMap, InsertError, InsertManyError, Iter, IterMut, Pinned, Pool, PoolError,
+    PoolGuard, RcuError, Ref, RefMut, ReplaceError, RoomReport, Stats,
 };
 
 /// Whether a type is `Send`, and whether it is `Sync`: inherent constants win over those of the
@@ -129,6 +131,40 @@ fn errors_are_as_their_values_and_handles_go_everywhere() {
         RcuError: true true,
         Handle<Neither>: true true,
     }
+}
+
+#[test]
+fn heaps_settings_and_reports_go_everywhere_and_guards_nowhere() {
+    assert_is! {
+        Heap: true true,
+        HeapBuilder: true true,
+        HeapMap: true true,
+        Budget: true true,
+        Defragmenter: true true,
+        DefragmenterBuilder: true true,
+        DefragmenterState: true true,
+        DefragmenterStats: true true,
+        DefragReport: true true,
+        RoomReport: true true,
+        Stats: true true,
+        AllocError: true true,
+        Guard<'static>: false false,
+    }
+}
+
+#[test]
+fn a_pool_with_a_callback_is_as_one_without() {
+    // What tells of purged objects is of no type, so it must not make a pool more or less than its objects do.
+    let mut pool = Pool::with_capacity(8).unwrap();
+    pool.on_purge(|_| ());
+    let handle = pool.insert_purgeable(Cell::new(1)).unwrap();
+    let pool = std::thread::spawn(move || {
+        assert_eq!(pool.purge(1), 1);
+        pool
+    })
+    .join()
+    .unwrap();
+    assert!(!pool.contains(handle));
 }
 
 #[test]
