@@ -6,7 +6,7 @@ mod common;
 
 use common::{Counted, Drops, Random, heap, heaps, panics};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
 use std::thread;
 use typed_pool::{Handle, Heap, Pool};
 
@@ -199,6 +199,35 @@ fn the_callback_may_use_the_pool_and_is_called_when_a_drop_panics() {
     assert_eq!(purged.len(), told, "each is told once");
     drop(pool);
     assert_eq!(drops.live(), 0);
+    heap.verify().unwrap();
+}
+
+#[test]
+fn the_callback_may_read_and_remove_in_its_own_pool() {
+    let heap = heap(64 << 10);
+    let mut pool = Pool::new(&heap).unwrap();
+    let own: Arc<OnceLock<Weak<Pool<[u64; 25]>>>> = Arc::default();
+    let told = Arc::new(AtomicUsize::new(0));
+    pool.on_purge({
+        let (own, told) = (Arc::clone(&own), Arc::clone(&told));
+        move |handle| {
+            let Some(pool) = own.get().and_then(Weak::upgrade) else { return };
+            assert!(!pool.contains(handle) && pool.pin(handle).is_err());
+            // Whatever comes first, but for one that stays.
+            if let Some(other) = pool.handles().nth(1) {
+                assert!(pool.with(other, |object| object[0] < 1000).unwrap());
+                assert!(pool.remove(other));
+            }
+            pool.flush();
+            told.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let pool = Arc::new(pool);
+    own.set(Arc::downgrade(&pool)).unwrap();
+    for id in 0..1000 {
+        pool.insert_purgeable([id; 25]).unwrap();
+    }
+    assert!(told.load(Ordering::Relaxed) > 10 && pool.purge(1) == 1);
     heap.verify().unwrap();
 }
 
