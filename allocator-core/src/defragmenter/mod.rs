@@ -100,11 +100,12 @@ pub enum DefragmenterState {
     Failed,
 }
 
-/// What a background defragmenter did since it was started. Sizes are in bytes.
+/// What a background defragmenter did since it was started, as of its last look at the heap: at most a slice and a pause
+/// ago. Sizes are in bytes.
 #[derive(Clone, PartialEq, Debug, Default)]
 #[non_exhaustive]
 pub struct DefragmenterStats {
-    /// What it is doing now.
+    /// What it is doing, as it was after the last look.
     pub state: DefragmenterState,
     /// Slices that were run.
     pub passes: u64,
@@ -123,7 +124,7 @@ pub struct DefragmenterStats {
     pub busy: Duration,
     /// The longest slice.
     pub longest_pass: Duration,
-    /// Time since the start, or from the start to the end.
+    /// Time from the start to the last look, or to the end.
     pub elapsed: Duration,
     /// [`Heap::waste`] when it looked last.
     pub waste: f64,

@@ -75,6 +75,10 @@ impl Table {
     ///
     /// `told` runs without a lock, when the handle is stale; also where the `Drop` of an object that was retired earlier
     /// panics. O(1) and what `retire` costs, and a look at each handle that is stale or pinned.
+    ///
+    /// # Panics
+    /// When `told` does, or the `Drop` of an object that is reclaimed. The removal has happened. When both do, the
+    /// process aborts.
     pub fn purge_one(&self, told: impl FnOnce(Handle<[u8]>)) -> bool {
         // Those that are passed over come up once.
         let slots = self.parts().1;
