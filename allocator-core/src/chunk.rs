@@ -48,6 +48,7 @@ const SLACK_SHIFT: u32 = 40;
 
 impl Extent {
     fn new(len: u32, kind: Kind, slack: usize) -> Self {
+        debug_assert!(slack <= GRANULE, "{slack} bytes too many in a chunk of {len}");
         Self(u64::from(len) | (kind as u64) << KIND_SHIFT | (slack as u64) << SLACK_SHIFT)
     }
 

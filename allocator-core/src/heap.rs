@@ -11,6 +11,7 @@ use crate::raw::Memory;
 use crate::store::Store;
 use crate::stripe::Request;
 use crate::sync::Arc;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::table::{DropFn, Effort, Registry, Slots, SlotsConfig};
 use core::alloc::Layout;
 use core::fmt;
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) tables: Registry,
     pub(crate) mover: MoverLock,
+    /// The mover empties a stretch of the buffer, whose free parts nobody finds meanwhile, and may wait for guards.
+    pub(crate) emptying: AtomicBool,
     /// The table of raw blocks.
     pub(crate) raw: Arc<Slots>,
     pub(crate) capacity: usize,
@@ -119,6 +122,7 @@ impl Heap {
             store,
             tables,
             mover: MoverLock::new(),
+            emptying: AtomicBool::new(false),
             raw,
             capacity: settings.capacity,
             policy: settings.policy,
@@ -329,11 +333,16 @@ impl Inner {
         }
     }
 
-    /// Asks `attempt` again while blocks are moved: the mover has some of the free memory in hand, for a batch at a
-    /// time. Not for long.
+    /// Asks `attempt` again while blocks are moved: the mover has some of the free memory in hand. Not for long where that
+    /// is for a batch at a time; as long as the heap's patience where it makes room for somebody.
     fn retry_beside_mover<R>(&self, attempt: impl Fn() -> Option<R>) -> Option<R> {
-        let deadline = Instant::now() + RETIRED_WAIT.min(self.patience);
-        while Instant::now() < deadline && self.mover.try_lock().is_none() {
+        let start = Instant::now();
+        let wait = || {
+            // Acquire: pairs with the Release in `Taken::drop`: what was taken is seen to be back.
+            let long = self.emptying.load(Ordering::Acquire) && self.readers.own_open().is_none();
+            if long && !cfg!(loom) { self.patience } else { RETIRED_WAIT.min(self.patience) }
+        };
+        while start.elapsed() < wait() && self.mover.try_lock().is_none() {
             if let found @ Some(_) = attempt() {
                 return found;
             }

@@ -190,7 +190,7 @@ impl Usage {
 /// Asks each stripe and the centre for its counters. O(stripes), one lock at a time.
 pub(crate) fn usage(store: &Store) -> Usage {
     let page = u64::from(store.shared.pages.page());
-    let (mut held, mut used) = (0, 0);
+    let (mut held, mut used, mut trimmed) = (0, 0, 0);
     for number in 0..store.stripes() {
         let stripe = store.stripe(number);
         let pages = stripe.pages() as u64 * page;
@@ -198,6 +198,7 @@ pub(crate) fn usage(store: &Store) -> Usage {
         used += match &*stripe {
             Stripe::Slabs(slabs) => {
                 let totals = slabs.totals();
+                trimmed += totals.trimmed;
                 // Cells in use take their share of the headers: a slab without a free cell wastes nothing.
                 pages * totals.used / totals.granules.max(1)
             }
@@ -208,7 +209,9 @@ pub(crate) fn usage(store: &Store) -> Usage {
     let (lo, hi) = central.bounds();
     // Pages may have changed hands between the locks.
     used += u64::from(hi - lo).saturating_sub(held + central.space.free());
-    Usage { live: used * GRANULE as u64, committed: central.committed() as u64 }
+    let committed = (central.committed() as u64).saturating_sub(trimmed * GRANULE as u64);
+    // Headers of slabs that were trimmed are shared by few.
+    Usage { live: (used * GRANULE as u64).min(committed), committed }
 }
 
 impl Heap {

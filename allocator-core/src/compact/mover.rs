@@ -199,12 +199,23 @@ fn word<'s>(slots: &'s Slots, marked: &Marked) -> &'s AtomicU64 {
 }
 
 impl Locked<'_> {
-    /// Whether the block still fits a place with the room and alignment that it had when it was planned:
-    /// who held it until a moment ago may have made it larger, or another block may have come in its
-    /// place.
-    pub(super) fn fits(&self, place: u32) -> bool {
-        let Victim { room, shape, .. } = self.marked.victim;
-        self.bytes <= room as usize * GRANULE && place.is_multiple_of(self.slots.align(shape))
+    /// Whether the block still fits the place that was found for it. Since it was planned, who held it may have made it
+    /// larger or smaller, or another block may have come in its place: of the same slot, but of another size and
+    /// alignment, in a page of another class. A place that is too long is no good either: nobody would cut it.
+    pub(super) fn fits(&self, heap: &Inner, place: u32) -> bool {
+        let store = &heap.store;
+        store.room(place) == store.room(self.marked.victim.offset) && self.is_aligned(place)
+    }
+
+    /// Whether a place is aligned as the block is to be.
+    pub(super) fn is_aligned(&self, place: u32) -> bool {
+        place.is_multiple_of(self.align())
+    }
+
+    /// Alignment of the block as it is now, in granules.
+    pub(super) fn align(&self) -> u32 {
+        let of_raw = |size: Size| size.align.div_ceil(GRANULE) as u32;
+        self.size.map_or_else(|| self.slots.align(None), of_raw)
     }
 
     /// Makes the block live at `offset`.
@@ -308,7 +319,7 @@ pub(super) fn move_all(
 /// fails the report says why.
 fn move_to(heap: &Inner, pass: &mut Pass, batch: &Batch, number: usize, place: u32) -> bool {
     let Some(locked) = batch.lock(heap, pass, number) else { return false };
-    if !locked.fits(place) {
+    if !locked.fits(heap, place) {
         locked.put_back(pass);
         return false;
     }

@@ -28,7 +28,9 @@ pub(super) struct Loose {
 /// One step: looks for the slabs that are worth it, or packs and trims one of them. False when it is done.
 pub(super) fn pack(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, round: &mut Round) -> bool {
     let shared = &heap.store.shared;
-    if !shared.memory.can_release() || shared.pages.page() < 4 * GAIN_MIN {
+    // A huge page would be split for less than a half of it.
+    let gains = shared.memory.can_release() && !shared.memory.has_huge_pages();
+    if !gains || shared.pages.page() < 4 * GAIN_MIN {
         return false;
     }
     let stripes = heap.store.stripes();

@@ -137,17 +137,13 @@ fn pages_kept(pass: &Pass) -> usize {
     2 * pass.batch_bytes() / OS_PAGE
 }
 
-/// What a block needs, with `len` granules of chunk.
-fn need(batch: &Batch, number: usize, len: u32) -> Need {
-    Need { len, align: batch.align(number), skew: chunk::HEADER }
-}
-
 /// The places of all blocks of a batch in the run before it, if it is long enough.
 fn places(batch: &Batch, hole: Run) -> Option<Vec<Run>> {
     let mut free = hole;
     let place = |number: usize| {
         let len = batch.victim(number).room + chunk::HEADER;
-        let start = need(batch, number, len).place_low(free)?;
+        let need = Need { len, align: batch.align(number), skew: chunk::HEADER };
+        let start = need.place_low(free)?;
         free = Run { start: start + len, len: free.end() - start - len };
         Some(Run { start, len })
     };
@@ -174,12 +170,13 @@ fn slide_apart(
         let Victim { offset, owner, .. } = batch.victim(number);
         let Some(locked) = batch.lock(heap, pass, number) else { continue };
         let target = place.start + chunk::HEADER;
-        if !locked.fits(target) {
+        // Only now: who held the block until a moment ago may have resized it in place, or another may have come.
+        let chunk = chunk::of_block(memory, offset);
+        if chunk.len != place.len || !locked.is_aligned(target) {
             locked.put_back(pass);
             continue;
         }
-        // Only now: who held the block until a moment ago may have resized it in place.
-        old.add(chunk::of_block(memory, offset));
+        old.add(chunk);
         chunk::init_block(memory, *place, owner);
         locked.copy(heap, target);
         locked.adopt_size(heap, target);
@@ -235,7 +232,8 @@ fn slide_over(heap: &Inner, pass: &mut Pass, batch: &Batch, gaps: &[Option<Run>]
         // Only now: who held the block until a moment ago may have resized it in place.
         let chunk = chunk::of_block(memory, offset);
         let free = Run { start: hole.start, len: hole.len + chunk.len };
-        let target = need(batch, number, chunk.len).place_low(free).unwrap_or(start);
+        let need = Need { len: chunk.len, align: locked.align(), skew: chunk::HEADER };
+        let target = need.place_low(free).unwrap_or(start);
         if target >= start {
             locked.publish(offset);
             continue;

@@ -23,6 +23,7 @@ use crate::placement::{Need, Run};
 use crate::slab::{Mode, Slabs};
 use crate::space::End;
 use crate::stripe::Shared;
+use crate::sync::atomic::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Windows that are tried before a full pass is.
@@ -51,7 +52,7 @@ pub(super) fn make<R>(
             }
             Choice::new(heap, &central, need, &slabs, &avoid).cheapest()?
         };
-        let mut taken = Taken { heap, window, pieces: BTreeMap::new() };
+        let mut taken = Taken::new(heap, window);
         match taken.empty(mover, pass) {
             Ok(()) => {
                 let mut central = heap.store.central();
@@ -89,7 +90,14 @@ struct Found {
     places: HashMap<u32, u32>,
 }
 
-impl Taken<'_> {
+impl<'h> Taken<'h> {
+    /// Nothing of the window is the mover's yet.
+    fn new(heap: &'h Inner, window: Run) -> Self {
+        // Relaxed: who misses it comes before anything was taken.
+        heap.emptying.store(true, Ordering::Relaxed);
+        Self { heap, window, pieces: BTreeMap::new() }
+    }
+
     /// Takes the whole window.
     ///
     /// # Errors
@@ -194,7 +202,7 @@ impl Taken<'_> {
             self.heap.store.free(place);
             return;
         };
-        if !locked.fits(place) {
+        if !locked.fits(self.heap, place) {
             locked.put_back(pass);
             self.heap.store.free(place);
             return;
@@ -271,6 +279,8 @@ impl Drop for Taken<'_> {
             let heap = self.heap;
             self.give_back(&mut heap.store.central());
         }
+        // Release: what was taken is back. Partner: the Acquire in `Inner::retry_beside_mover`.
+        self.heap.emptying.store(false, Ordering::Release);
     }
 }
 

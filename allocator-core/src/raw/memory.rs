@@ -328,6 +328,11 @@ impl Memory {
         can_release() && matches!(self.owner, Owner::Mapped(_))
     }
 
+    /// Whether the system was asked for huge pages.
+    pub(crate) fn has_huge_pages(&self) -> bool {
+        self.huge_pages
+    }
+
     /// Which of the pages `from..to` of the operating system are worth giving back: all, but where the system
     /// was asked for huge pages, a huge page that would lose less than a half of itself stays whole at either
     /// end.
