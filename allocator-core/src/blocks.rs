@@ -97,6 +97,8 @@ impl Heap {
         let word = slot::unlink(word, handle).ok_or(StaleHandle)?;
         // The block is in use until it is retired.
         let bytes = inner.store.room(word.offset());
+        // It is looked at when the grace period is over, and written for the next block.
+        inner.store.prefetch_header(word.offset());
         inner.raw.retire_raw(inner, handle.index(), word, bytes);
         Ok(())
     }

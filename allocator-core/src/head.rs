@@ -49,6 +49,16 @@ impl Store {
         Head { header: memory.header(index), memory, offset, cell }
     }
 
+    /// Begins to load the header of the block at `offset` into the cache. The caller owns the block.
+    #[inline]
+    pub(crate) fn prefetch_header(&self, offset: u32) {
+        if let Label::Slab { class, .. } = self.shared.pages.label(offset) {
+            let geometry = self.shared.classes.geometry(usize::from(class));
+            let index = geometry.header_of(self.shared.pages.start(offset), offset);
+            self.memory().prefetch_word(index);
+        }
+    }
+
     /// Bytes that the block at `offset` has room for; not asked of its header, which would be one more cache miss. The
     /// caller owns the block.
     #[inline]

@@ -348,6 +348,12 @@ impl Memory {
         if start >= end { (to, to) } else { (start - first, end - first) }
     }
 
+    /// Begins to load the word of 8 bytes with this number into the cache.
+    #[inline]
+    pub(crate) fn prefetch_word(&self, index: u64) {
+        crate::table::fetch(self.base.wrapping_add(index as usize * 8));
+    }
+
     /// Begins to load the first line of a block into the cache.
     pub(crate) fn prefetch(&self, offset: u32) {
         crate::table::fetch(self.base.wrapping_add(offset as usize * GRANULE));
