@@ -273,3 +273,37 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_that_were_due_before_the_end_of_a_scene_belong_to_it() {
+        let heap = Heap::builder().capacity(16 << 20).build().expect("there is room");
+        let pool = Pool::new(&heap).expect("there is room");
+        let handles = (0..100).map(|_| AtomicU64::new(0)).collect();
+        let scene = AtomicU8::new(Scene::Full as u8);
+        let world = World { pool, handles, scene, stop: AtomicBool::new(false) };
+        let (mut rng, mut waits) = (Rng::with_seed(1), Waits::new());
+        world.replace_all(&mut rng).expect("they are there");
+        let mut schedule = Schedule::new(Duration::from_micros(10));
+        let mut turn = |schedule: &mut Schedule| {
+            let mut turn = Turn::default();
+            world
+                .read_at_rate(Scene::Full as u8, schedule, &mut turn, &mut waits, &mut rng)
+                .expect("right");
+            turn
+        };
+        assert_eq!(turn(&mut schedule).reads, u64::from(ONE_BY_ONE));
+        // As a reader that is kept waiting until the scene is over.
+        schedule.begin();
+        thread::sleep(Duration::from_millis(5));
+        world.scene.store(NOT_TIMED, Ordering::SeqCst);
+        assert!(turn(&mut schedule).reads >= 500);
+        // Nothing more is due.
+        let mut later = Schedule::new(Duration::from_secs(60));
+        let (first, second) = (turn(&mut later), turn(&mut later));
+        assert_eq!((first.reads, second.reads), (1, 0));
+    }
+}
