@@ -198,11 +198,23 @@ impl<const A: usize, const B: usize> Blocks for Pools<A, B> {
     }
 }
 
+/// The share of a core that the background defragmenter gets.
+pub const BACKGROUND_CPU_SHARE: f64 = 1.0;
+/// The share of waste above which it starts.
+pub const BACKGROUND_START_ABOVE: f64 = 0.02;
+/// The share of waste below which it stops.
+pub const BACKGROUND_STOP_BELOW: f64 = 0.01;
+/// How often it looks.
+pub const BACKGROUND_INTERVAL: Duration = Duration::from_millis(1);
+
 /// A background defragmenter that is worth more than the core it works on: the workloads shift as fast as they can, and
-/// are over in seconds.
+/// are over in seconds. Its settings are no defaults, and stand beside the figures.
 fn eager(heap: &Heap) -> Result<Defragmenter> {
-    let settings = heap.defragmenter().start_above(0.02).stop_below(0.01).full_effort_at(0.02);
-    let settings = settings.cpu_share(1.0, 1.0).interval(Duration::from_millis(1));
+    let settings = heap.defragmenter().start_above(BACKGROUND_START_ABOVE);
+    let settings =
+        settings.stop_below(BACKGROUND_STOP_BELOW).full_effort_at(BACKGROUND_START_ABOVE);
+    let settings = settings.cpu_share(BACKGROUND_CPU_SHARE, BACKGROUND_CPU_SHARE);
+    let settings = settings.interval(BACKGROUND_INTERVAL);
     settings.start().context("no background defragmenter")
 }
 

@@ -24,7 +24,9 @@ type Large = [u64; 512];
 /// What the passes did.
 #[derive(Debug)]
 pub(crate) struct Outcome {
+    /// All of them, and those that had something to do: only these count below.
     pub(crate) passes: u32,
+    pub(crate) worked: u32,
     pub(crate) moves: u64,
     pub(crate) useful: u64,
     /// Nanoseconds beyond the budget: of all passes; without the time that the thread waited for a core, and
@@ -37,10 +39,10 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Passes that exceeded the budget by more than the slack, of 1,000.
+    /// Passes that exceeded the budget by more than the slack, of 1,000; not a number where there are none.
     pub(crate) fn late(of: &Histogram<u64>) -> f64 {
         let late = of.count_between(SLACK.as_nanos() as u64, u64::MAX);
-        late as f64 * 1000.0 / of.len().max(1) as f64
+        late as f64 * 1000.0 / of.len() as f64
     }
 }
 
@@ -142,10 +144,11 @@ pub(crate) fn measure(passes: u32) -> Result<Outcome> {
 /// Passes, and what each took.
 #[derive(Default)]
 struct Taken {
+    passes: u32,
     moves: u64,
     useful: u64,
-    /// Span, how much of it the thread waited for a core, and how much it was on one.
-    passes: Vec<(Span, Duration, Duration)>,
+    /// Of those that had something to do: span, how much of it the thread waited for a core, and how much it was on one.
+    worked: Vec<(Span, Duration, Duration)>,
 }
 
 fn run(heap: &Heap, passes: u32, stop: &AtomicBool) -> Taken {
@@ -161,7 +164,11 @@ fn run(heap: &Heap, passes: u32, stop: &AtomicBool) -> Taken {
         let report = heap.defragment_with(Budget::unlimited().time(SLICE));
         let end = Instant::now();
         let own = on_core() - before;
-        taken.passes.push(((start, end), waits.since(), own));
+        let waited = waits.since();
+        taken.passes += 1;
+        if report.moves > 0 || !report.complete {
+            taken.worked.push(((start, end), waited, own));
+        }
         taken.moves += report.moves;
         taken.useful += report.useful_moves;
         if report.complete {
@@ -179,7 +186,7 @@ impl Taken {
         let record = |of: &mut Histogram<u64>, time: Duration| {
             of.saturating_record(time.saturating_sub(SLICE).as_nanos().max(1) as u64);
         };
-        for (span, waited, own) in &self.passes {
+        for (span, waited, own) in &self.worked {
             let time = span.1 - span.0;
             record(&mut raw, time);
             record(&mut on_core, *own);
@@ -189,8 +196,9 @@ impl Taken {
                 record(&mut net, time.saturating_sub(*waited));
             }
         }
-        let passes = self.passes.len() as u32;
-        Outcome { passes, moves: self.moves, useful: self.useful, raw, net, on_core, left_out }
+        let Self { passes, moves, useful, worked } = self;
+        let worked = worked.len() as u32;
+        Outcome { passes, worked, moves, useful, raw, net, on_core, left_out }
     }
 }
 
@@ -204,13 +212,14 @@ mod tests {
         let pass = |at, time, waited| {
             ((start + us(at), start + us(at + time)), us(waited), us(time - waited))
         };
-        let passes = vec![pass(0, 400, 0), pass(1000, 700, 0), pass(2000, 900, 350)];
+        let worked = vec![pass(0, 400, 0), pass(1000, 700, 0), pass(2000, 900, 350)];
         let frozen = [(start + us(5000), start + us(9000))];
         let taken =
-            Taken { passes: [passes, vec![pass(5500, 3000, 0)]].concat(), ..Taken::default() };
+            Taken { worked: [worked, vec![pass(5500, 3000, 0)]].concat(), ..Taken::default() };
         let outcome = taken.sift(&frozen);
-        assert_eq!((outcome.passes, outcome.left_out, outcome.net.len()), (4, 1, 3));
+        assert_eq!((outcome.worked, outcome.left_out, outcome.net.len()), (4, 1, 3));
         assert!((Outcome::late(&outcome.raw) - 750.0).abs() < 1.0);
         assert!((Outcome::late(&outcome.net) - 333.3).abs() < 1.0);
+        assert!(Outcome::late(&Taken::default().sift(&[]).net).is_nan());
     }
 }

@@ -16,41 +16,36 @@ mod picture;
 mod readers;
 mod report;
 mod samples;
+mod targets;
 mod watchdog;
 
-use crate::options::{Options, Part};
+use crate::options::{Options, Parsed, Part};
 use crate::readers::Pace;
-use crate::report::{Report, Target};
+use crate::report::Report;
+use crate::targets::Target;
 use anyhow::{Context, Result};
-use clap::Parser;
-use std::fs::File;
+use benches::picture::PictureFile;
+use std::env;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// A target was missed, and `--strict` was given.
 const MISSED: u8 = 1;
 /// A result was wrong, or nothing could be measured.
-const WRONG: u8 = 2;
+const UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    match run(&options) {
-        Ok(met) if met || !options.strict => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(MISSED),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(WRONG)
-        }
-    }
+    let options = match options::parse(env::args_os()) {
+        Parsed::Run(options) => options,
+        Parsed::Help(text) => return exit(print(&text).map(|()| true)),
+        Parsed::Wrong(line) => return refuse(&line),
+    };
+    exit(run(&options).map(|met| met || !options.strict))
 }
 
 /// Measures everything; whether all targets were met.
 fn run(options: &Options) -> Result<bool> {
-    // A picture that cannot be written shows before the work and not after it.
-    let picture = options.picture.as_ref().map(|path| {
-        File::create(path).with_context(|| format!("cannot write the picture {}", path.display()))
-    });
-    let picture = picture.transpose()?;
+    let picture = options.picture.as_deref().map(PictureFile::open).transpose()?;
     let mut report = Report::default();
     if options.wants(Part::Readers) {
         for pace in [Pace::Full, Pace::Rate(options.rate)] {
@@ -63,9 +58,8 @@ fn run(options: &Options) -> Result<bool> {
     if options.wants(Part::Budgets) {
         report.budgets = Some(budgets::measure(options.passes()).context("budgets")?);
     }
-    if let Some(mut file) = picture {
-        let drawn = picture::draw(&report).context("cannot draw the picture")?;
-        file.write_all(drawn.as_bytes()).context("cannot write the picture")?;
+    if let Some(picture) = picture {
+        picture.write(&picture::draw(&report).context("cannot draw the picture")?)?;
     }
     print(&if options.json { report.json() } else { report.text() })?;
     Ok(report.targets().iter().all(Target::met))
@@ -79,4 +73,18 @@ fn print(text: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn exit(result: Result<bool>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(MISSED),
+        Err(error) => refuse(&format!("{error:#}")),
+    }
+}
+
+/// Says in one line what is wrong.
+fn refuse(reason: &str) -> ExitCode {
+    eprintln!("error: {}", reason.split_whitespace().collect::<Vec<_>>().join(" "));
+    ExitCode::from(UNUSABLE)
 }

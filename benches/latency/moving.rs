@@ -23,6 +23,7 @@ pub(crate) struct Moves {
 pub(crate) struct Round {
     pub(crate) moves: u64,
     pub(crate) useful: u64,
+    pub(crate) moved_bytes: u64,
     /// Of the whole call, and without giving pages back to the system.
     pub(crate) time: Duration,
     pub(crate) moving: Duration,
@@ -32,6 +33,28 @@ pub(crate) struct Round {
     /// Of what the forecast said.
     pub(crate) forecast: Duration,
     pub(crate) forecast_moves: u64,
+}
+
+impl Round {
+    /// Moves a second of the whole call.
+    pub(crate) fn whole_rate(&self) -> f64 {
+        self.moves as f64 / self.time.as_secs_f64()
+    }
+
+    /// Moves a second, without giving pages back.
+    pub(crate) fn rate(&self) -> f64 {
+        self.moves as f64 / self.moving.as_secs_f64()
+    }
+
+    /// Bytes a second of the whole call.
+    pub(crate) fn whole_speed(&self) -> f64 {
+        self.moved_bytes as f64 / self.time.as_secs_f64()
+    }
+
+    /// Bytes a second, without giving pages back.
+    pub(crate) fn own_speed(&self) -> f64 {
+        self.speed
+    }
 }
 
 impl Moves {
@@ -94,6 +117,7 @@ fn round<const W: usize>(seed: u64) -> Result<Round> {
     Ok(Round {
         moves: report.moves,
         useful: report.useful_moves,
+        moved_bytes: report.moved_bytes,
         time,
         moving: time.saturating_sub(report.releasing),
         speed: report.bytes_per_second(),

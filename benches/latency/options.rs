@@ -1,7 +1,9 @@
 //! The command line.
 
 use clap::builder::RangedU64ValueParser;
+use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Measures readers while nothing runs, while full defragmentations run, and while the background one
@@ -9,10 +11,11 @@ use std::path::PathBuf;
 ///
 /// Every read is checked. Beyond the 99th percentile a figure says more about the machine than about
 /// the heap, so reads in spans in which a core ran nobody, and reads whose thread waited for a core,
-/// are left out; the raw figures stand beside.
+/// are left out; the raw figures stand beside. Reads at a fixed rate are timed from the moment at which
+/// they were due. Passes that found nothing to do count nowhere.
 ///
 /// The exit status is 0 when everything was measured, 1 when a target was missed and --strict is
-/// given, and 2 when a result was wrong.
+/// given, and 2 when a result was wrong or nothing could be measured.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "latency", max_term_width = 100)]
 pub(crate) struct Options {
@@ -33,17 +36,17 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
 
     /// Live objects of 64 bytes that are read
-    #[arg(long, value_name = "N", default_value_t = 200_000)]
+    #[arg(long, value_name = "N", default_value_t = 200_000, allow_negative_numbers = true)]
     #[arg(value_parser = RangedU64ValueParser::<u32>::new().range(1000..=10_000_000))]
     pub(crate) objects: u32,
 
     /// Reads a second where they come at a fixed rate
-    #[arg(long, value_name = "N", default_value_t = 200_000)]
+    #[arg(long, value_name = "N", default_value_t = 200_000, allow_negative_numbers = true)]
     #[arg(value_parser = RangedU64ValueParser::<u32>::new().range(100..=5_000_000))]
     pub(crate) rate: u32,
 
     /// Passes of 500 µs in the test of budgets [default: 10000, with --quick 1000]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[arg(value_parser = RangedU64ValueParser::<u32>::new().range(1..=1_000_000))]
     pub(crate) passes: Option<u32>,
 
@@ -78,6 +81,28 @@ impl Options {
 
     pub(crate) fn passes(&self) -> u32 {
         self.passes.unwrap_or(if self.quick { 1000 } else { 10_000 })
+    }
+}
+
+/// What the command line asks for.
+pub(crate) enum Parsed {
+    Run(Options),
+    /// The text that `--help` asks for.
+    Help(String),
+    /// One line that says what is wrong.
+    Wrong(String),
+}
+
+/// Reads the command line.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
+    match Options::try_parse_from(arguments) {
+        Ok(options) => Parsed::Run(options),
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => Parsed::Help(error.to_string()),
+        Err(error) => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or("unusable arguments");
+            Parsed::Wrong(line.trim_start_matches("error: ").to_owned())
+        }
     }
 }
 

@@ -46,6 +46,9 @@ pub(crate) fn draw(report: &Report) -> Result<String> {
 }
 
 fn points(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
+    if histogram.is_empty() {
+        return Vec::new();
+    }
     let most = histogram.len().max(2) as f64;
     let steps = (0..).map(|step| 10_f64.powf(f64::from(step) / 8.0));
     let steps = steps.skip(1).take_while(|of| *of <= most);
@@ -90,6 +93,7 @@ mod tests {
     fn a_panel_names_its_curves() {
         let mut histogram = Histogram::new_with_bounds(1, 1_000_000, 2).expect("valid bounds");
         (1..1000).for_each(|value| histogram.record(value).expect("in bounds"));
+        assert!(points(&Histogram::new(2).expect("valid")).is_empty());
         let points = points(&histogram);
         assert!(points.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1) && points.len() > 10);
         let mut svg = String::new();

@@ -1,7 +1,7 @@
 //! Readers of objects that are moved and replaced meanwhile, and the scenes in which they are timed.
 
 use crate::options::Options;
-use crate::samples::{LONG, Samples, Sifted, Turn};
+use crate::samples::{LONG, Samples, Schedule, Sifted, Turn};
 use crate::watchdog::{Span, Waits, cores, start, stay_on};
 use anyhow::{Context, Result, ensure};
 use benches::object::Object;
@@ -109,13 +109,16 @@ pub(crate) fn measure(options: &Options, pace: Pace) -> Result<Outcome> {
     })?;
     world.pool.heap().verify().context("after the reads")?;
     let scenes = Scene::ALL.into_iter().zip(samples.iter().map(|it| it.sift(&frozen)));
-    Ok(Outcome {
-        pace,
-        scenes: scenes.collect(),
-        full: moved.0,
-        background_moves: moved.1,
-        frozen: frozen.len(),
-    })
+    let scenes: Vec<_> = scenes.collect();
+    for (scene, sifted) in &scenes {
+        ensure!(
+            !sifted.raw.is_empty(),
+            "no read was timed during {}, at {}",
+            scene.name(),
+            crate::report::pace(pace)
+        );
+    }
+    Ok(Outcome { pace, scenes, full: moved.0, background_moves: moved.1, frozen: frozen.len() })
 }
 
 impl World {
@@ -171,22 +174,36 @@ impl World {
         let mut waits = Waits::new();
         let mut rng = Rng::with_seed(2);
         let mut turn = Turn::default();
+        let mut schedule = Schedule::new(match pace {
+            Pace::Full => Duration::ZERO,
+            Pace::Rate(rate) => Duration::from_secs(1) / rate,
+        });
+        let mut before = NOT_TIMED;
         while !self.stop.load(Ordering::Relaxed) {
             let scene = self.scene.load(Ordering::Relaxed);
             turn.clear();
             match pace {
                 Pace::Full => self.read_at_full_speed(&mut turn, &mut waits, &mut rng)?,
-                Pace::Rate(rate) => self.read_at_rate(rate, &mut turn, &mut waits, &mut rng)?,
+                Pace::Rate(_) => {
+                    // Reads that are late in one scene make none late in the next, but all of the same.
+                    if scene != before {
+                        schedule.begin();
+                    }
+                    self.read_at_rate(scene, &mut schedule, &mut turn, &mut waits, &mut rng)?;
+                }
             }
-            // A turn that saw the scene change belongs to none.
-            if self.scene.load(Ordering::Relaxed) == scene && scene != NOT_TIMED {
+            // A turn belongs to the scene in which it began: a read that is kept waiting until the end of the
+            // scene would be left out otherwise.
+            if scene != NOT_TIMED {
                 samples[usize::from(scene)].take(&turn);
             }
+            before = scene;
         }
         Ok(samples)
     }
 
     fn read_at_full_speed(&self, turn: &mut Turn, waits: &mut Waits, rng: &mut Rng) -> Result<()> {
+        waits.since();
         let start = Instant::now();
         for _ in 0..AS_ONE {
             self.read_one(rng)?;
@@ -197,6 +214,7 @@ impl World {
             turn.reads = u64::from(AS_ONE);
             turn.time = end - start;
         }
+        waits.since();
         let mut last = Instant::now();
         for _ in 0..ONE_BY_ONE {
             self.read_one(rng)?;
@@ -207,28 +225,36 @@ impl World {
         Ok(())
     }
 
+    /// Makes the reads that are due: some, or if the scene ends meanwhile, all that were due before its end.
     fn read_at_rate(
         &self,
-        rate: u32,
+        scene: u8,
+        schedule: &mut Schedule,
         turn: &mut Turn,
         waits: &mut Waits,
         rng: &mut Rng,
     ) -> Result<()> {
-        let interval = Duration::from_secs(1) / rate;
-        let mut due = Instant::now();
-        for _ in 0..ONE_BY_ONE {
-            let mut now = Instant::now();
-            while now < due {
+        waits.since();
+        let start = Instant::now();
+        let (mut now, mut ended) = (start, None);
+        while ended.map_or(turn.reads < u64::from(ONE_BY_ONE), |ended| schedule.due() < ended) {
+            while now < schedule.due() {
+                if self.scene.load(Ordering::Relaxed) != scene {
+                    turn.time = now - start;
+                    return Ok(());
+                }
                 std::hint::spin_loop();
                 now = Instant::now();
             }
             self.read_one(rng)?;
-            let now = Instant::now();
-            turn.note(due, now - due, waits);
+            now = Instant::now();
+            schedule.note(now, turn, waits);
             turn.reads += 1;
-            due += interval;
+            if ended.is_none() && self.scene.load(Ordering::Relaxed) != scene {
+                ended = Some(now);
+            }
         }
-        turn.time = interval * ONE_BY_ONE;
+        turn.time = now - start;
         Ok(())
     }
 
@@ -245,5 +271,39 @@ impl World {
             }
             // Replaced between the two loads.
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_that_were_due_before_the_end_of_a_scene_belong_to_it() {
+        let heap = Heap::builder().capacity(16 << 20).build().expect("there is room");
+        let pool = Pool::new(&heap).expect("there is room");
+        let handles = (0..100).map(|_| AtomicU64::new(0)).collect();
+        let scene = AtomicU8::new(Scene::Full as u8);
+        let world = World { pool, handles, scene, stop: AtomicBool::new(false) };
+        let (mut rng, mut waits) = (Rng::with_seed(1), Waits::new());
+        world.replace_all(&mut rng).expect("they are there");
+        let mut schedule = Schedule::new(Duration::from_micros(10));
+        let mut turn = |schedule: &mut Schedule| {
+            let mut turn = Turn::default();
+            world
+                .read_at_rate(Scene::Full as u8, schedule, &mut turn, &mut waits, &mut rng)
+                .expect("right");
+            turn
+        };
+        assert_eq!(turn(&mut schedule).reads, u64::from(ONE_BY_ONE));
+        // As a reader that is kept waiting until the scene is over.
+        schedule.begin();
+        thread::sleep(Duration::from_millis(5));
+        world.scene.store(NOT_TIMED, Ordering::SeqCst);
+        assert!(turn(&mut schedule).reads >= 500);
+        // Nothing more is due.
+        let mut later = Schedule::new(Duration::from_secs(60));
+        let (first, second) = (turn(&mut later), turn(&mut later));
+        assert_eq!((first.reads, second.reads), (1, 0));
     }
 }

@@ -4,7 +4,7 @@
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -92,15 +92,14 @@ impl Waits {
     }
 
     /// Up to now.
-    fn total(&mut self) -> Duration {
+    fn total(&self) -> Duration {
         self.read().unwrap_or_default()
     }
 
-    fn read(&mut self) -> Option<Duration> {
-        let file = self.file.as_mut()?;
+    fn read(&self) -> Option<Duration> {
+        let file = self.file.as_ref()?;
         let mut text = [0_u8; 128];
-        file.rewind().ok()?;
-        let read = file.read(&mut text).ok()?;
+        let read = file.read_at(&mut text, 0).ok()?;
         // Time on a core, time waiting for one, number of turns.
         let text = std::str::from_utf8(&text[..read]).ok()?;
         text.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)

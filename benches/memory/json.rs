@@ -5,6 +5,9 @@ use crate::goals::{Goal, quoted};
 use crate::options::Allocator;
 use crate::outcome::Outcome;
 use anyhow::Result;
+use benches::footprint::blocks::{
+    BACKGROUND_CPU_SHARE, BACKGROUND_INTERVAL, BACKGROUND_START_ABOVE, BACKGROUND_STOP_BELOW,
+};
 use benches::footprint::report::{Background, Checkpoint, Refusal};
 use serde::Serialize;
 
@@ -25,6 +28,11 @@ struct Line<'o> {
     targets: Vec<Target>,
     defragmentation: Option<Defragmentation>,
     background: Option<Background>,
+    /// Its settings.
+    background_cpu_share: Option<f64>,
+    background_interval_s: Option<f64>,
+    background_start_above: Option<f64>,
+    background_stop_below: Option<f64>,
     refusal: Option<Refusal>,
     checkpoints: Vec<Named<'o>>,
     /// Figures of others that were not measured.
@@ -76,6 +84,8 @@ fn line<'o>(outcome: &'o Outcome, goals: &[Goal]) -> Line<'o> {
         target: goal.target.limit(),
         met: goal.is_met(),
     };
+    let background = outcome.background();
+    let setting = |value: f64| background.map(|_| value);
     let named = |(stage, checkpoint)| Named { stage, checkpoint };
     Line {
         workload: outcome.scenario.to_string(),
@@ -96,7 +106,11 @@ fn line<'o>(outcome: &'o Outcome, goals: &[Goal]) -> Line<'o> {
             moves: outcome.moves(),
             peak_over_start: outcome.peak_ratio(),
         }),
-        background: outcome.background(),
+        background,
+        background_cpu_share: setting(BACKGROUND_CPU_SHARE),
+        background_interval_s: setting(BACKGROUND_INTERVAL.as_secs_f64()),
+        background_start_above: setting(BACKGROUND_START_ABOVE),
+        background_stop_below: setting(BACKGROUND_STOP_BELOW),
         refusal: outcome.refusal(),
         checkpoints: outcome.checkpoints().into_iter().map(named).collect(),
         quoted: if is_ours { quoted(outcome.scenario) } else { &[] },
@@ -129,6 +143,10 @@ mod tests {
             ("peak_factor", json!(1.5)),
             ("elapsed_s", json!(2.0)),
             ("efficiency", json!(null)),
+            ("background_cpu_share", json!(1.0)),
+            ("background_interval_s", json!(0.001)),
+            ("background_start_above", json!(0.02)),
+            ("background_stop_below", json!(0.01)),
             ("met", json!(false)),
         ] {
             assert_eq!(lines[0][key], value, "{key}");
@@ -136,6 +154,7 @@ mod tests {
         let last = &lines[0]["checkpoints"][2];
         assert_eq!((&last["stage"], &last["live_bytes"]), (&json!("end"), &json!(100)));
         assert!(lines[1]["defragmented_factor"].is_null() && lines[1]["met"].is_null());
+        assert!(lines[1]["background_cpu_share"].is_null());
     }
 
     #[test]

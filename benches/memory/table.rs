@@ -4,6 +4,9 @@ use crate::Group;
 use crate::goals::{Goal, quoted};
 use crate::options::Options;
 use crate::outcome::{Outcome, Shares};
+use benches::footprint::blocks::{
+    BACKGROUND_CPU_SHARE, BACKGROUND_INTERVAL, BACKGROUND_START_ABOVE, BACKGROUND_STOP_BELOW,
+};
 use benches::footprint::report::{Background, Checkpoint, Refusal};
 use benches::footprint::scenario::{Kind, Scenario};
 use clap::ValueEnum;
@@ -116,7 +119,9 @@ fn background(outcome: &Outcome) -> String {
     let freed_mib = freed_bytes as f64 / f64::from(1 << 20);
     format!(
         "  in the background: {passes} passes, {moves} moves, {freed_mib:.1} MiB given back, \
-         busy for {} s, waste at last {waste:.3}\n",
+         busy for {} s, waste at last {waste:.3}\n  \
+         its settings, no defaults: cpu_share {BACKGROUND_CPU_SHARE}, interval {BACKGROUND_INTERVAL:?}, \
+         start_above {BACKGROUND_START_ABOVE}, stop_below {BACKGROUND_STOP_BELOW}\n",
         number(busy_s)
     )
 }
@@ -190,6 +195,10 @@ mod tests {
         assert_eq!(words(3), ["glibc", "2.000", "2.000", "2.000", "1.500", "2.000"]);
         assert!(text.contains("end: 2.000, target <= 1.25, MISSED"), "{text}");
         assert!(text.contains("in the background: 0 passes"), "{text}");
+        assert!(
+            text.contains("cpu_share 1, interval 1ms, start_above 0.02, stop_below 0.01"),
+            "{text}"
+        );
         assert!(text.contains("deleted: payload 1.000, rounding 0.200, retired and cached 0.150"));
     }
 

@@ -45,6 +45,8 @@ fn json_lines_and_a_picture() {
             assert!(has("deleted_factor") && has("peak_factor") && has("elapsed_s"), "{line}");
             assert_eq!(has("defragmented_factor"), allocator == "ours", "{line}");
             assert_eq!(has("end_factor"), workload == "W3", "{line}");
+            let is_eager = line["background_cpu_share"] == 1.0;
+            assert_eq!(is_eager, allocator == "ours" && workload == "W3", "{line}");
             assert_eq!(line["met"].is_boolean(), allocator == "ours", "{line}");
         }
     }
@@ -75,6 +77,7 @@ fn what_is_unusable_is_said_in_one_line() {
         &["--allocator", "none"],
         &["--live-mib", "0"],
         &["--picture", "a.png"],
+        &["--workload", "H1", "--allocator", "glibc"],
     ] {
         let output = memory(arguments);
         let error = String::from_utf8(output.stderr).expect("text");
