@@ -180,7 +180,7 @@ fn resize_against_write() {
 #[test]
 fn resize_against_move() {
     let paths = ["moved", "cancelled", "borrowed"];
-    explore(Some(4), paths, |[did_move, cancelled, borrowed]| {
+    explore(Some(3), paths, |[did_move, cancelled, borrowed]| {
         let heap = heap();
         let block = block_behind_a_hole(&heap);
         let resizer = thread::spawn({
