@@ -45,6 +45,8 @@ pub struct DefragReport {
     pub pinned_bytes: u64,
     /// The calling thread holds a guard of the heap itself, so nothing was moved.
     pub own_guard: bool,
+    /// Another defragmentation took longer than this one could wait for it, so nothing was moved.
+    pub mover_busy: bool,
 }
 
 impl DefragReport {
@@ -81,6 +83,15 @@ impl fmt::Display for DefragReport {
             self.fragmentation_before * 100.0,
             self.fragmentation_after * 100.0,
         )?;
+        if self.freed_slot_bytes > 0 {
+            write!(f, "; gave back {} bytes of slots as well", self.freed_slot_bytes)?;
+        }
+        if !self.waited.is_zero() {
+            write!(f, "; waited {:.1?} for guards", self.waited)?;
+        }
+        if self.mover_busy {
+            f.write_str("; another defragmentation was under way")?;
+        }
         if self.own_guard {
             f.write_str("; the calling thread holds a guard itself")?;
         }
