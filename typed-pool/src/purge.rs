@@ -7,6 +7,7 @@ use crate::error::InsertError;
 use crate::place::Vacant;
 use crate::pool::Pool;
 use allocator_core::{AllocError, AllocErrorKind, Handle, RoomReport};
+use core::cell::Cell;
 use core::fmt;
 use core::panic::AssertUnwindSafe;
 
@@ -19,6 +20,29 @@ pub(crate) struct OnPurge(AssertUnwindSafe<Box<Told>>);
 impl fmt::Debug for OnPurge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OnPurge")
+    }
+}
+
+thread_local! {
+    /// The thread is inside a callback of a purge.
+    static IS_TELLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// As long as a callback runs.
+struct Telling {
+    /// It runs inside another one.
+    is_nested: bool,
+}
+
+impl Telling {
+    fn begin() -> Self {
+        Self { is_nested: IS_TELLING.replace(true) }
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        IS_TELLING.set(self.is_nested);
     }
 }
 
@@ -101,8 +125,9 @@ impl<T> Pool<T> {
     /// not told.
     ///
     /// `told` runs on the thread whose call needs the room, inside that call, with no lock of the pool or heap held. It may
-    /// use the pool. Where it puts in purgeable objects, it may take the room that the call needs: that purges as
-    /// many as there were when it began, and is refused then. It must not ask for a lock that callers of `insert` hold either. When it panics, the panic goes to
+    /// use the pool; what it puts in purges nothing, in whatever pool, so it may be refused. Where it puts in purgeable objects,
+    /// it may take the room that the call around it needs: that purges as many as there were when it began, and is refused
+    /// then. It must not ask for a lock that callers of `insert` hold either. When it panics, the panic goes to
     /// that caller; where the `Drop` of an object panicked just before, the process aborts.
     ///
     /// ```
@@ -148,6 +173,7 @@ impl<T> Pool<T> {
     pub fn purge(&self, count: usize) -> usize {
         self.objects.table().purge(count, |handle| {
             if let Some(OnPurge(told)) = &self.on_purge {
+                let _telling = Telling::begin();
                 told(handle);
             }
         })
@@ -219,7 +245,8 @@ impl<T> Pool<T> {
         let pending = self.objects.table().pending_blocks();
         // Where guards or pins keep all of what was purged, they would keep more of it too.
         let is_in_vain = pending >= purging.pending_max;
-        if is_in_vain || self.heap().is_entered() {
+        // Each purge inside a callback would run the callback again, as deep as there are objects.
+        if is_in_vain || self.heap().is_entered() || IS_TELLING.get() {
             return false;
         }
         let now = self.purge(purging.count.min(purging.left));

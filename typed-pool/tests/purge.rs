@@ -393,6 +393,15 @@ fn a_callback_that_puts_in_others_keeps_no_call_from_ending() {
     let purged = pool.purge(usize::MAX);
     assert!(purged > 0 && purged <= len, "{purged} of {len}");
     assert!(!pool.make_room(60_000, 8).fits, "the callback fills it");
+    // While readers keep what is purged, what the callback puts in is refused, and not by callbacks inside of it.
+    let before = told.load(Ordering::Relaxed);
+    thread::scope(|scope| {
+        let _guard = heap.enter();
+        let refused = scope.spawn(|| (0..1000).find_map(|id| pool.insert([id; 25]).err()));
+        let refused = refused.join().unwrap().expect("it is full");
+        let times = told.load(Ordering::Relaxed) - before;
+        assert!(times < 10 && times == refused.error.purged, "{times}, {}", refused.error);
+    });
     heap.verify().unwrap();
 }
 
