@@ -115,3 +115,22 @@ impl fmt::Display for DefragReport {
         Ok(())
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_happen_is_not_mentioned() {
+        let quiet = DefragReport::default();
+        let told = DefragReport {
+            freed_slot_bytes: 4096,
+            waited: Duration::from_millis(3),
+            mover_busy: true,
+            ..DefragReport::default()
+        };
+        for part in ["4096 bytes of slots", "waited 3.0ms", "another defragmentation"] {
+            assert!(told.to_string().contains(part) && !quiet.to_string().contains(part), "{told}");
+        }
+    }
+}
