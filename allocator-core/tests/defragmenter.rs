@@ -204,6 +204,37 @@ fn two_of_one_heap_are_safe() {
 }
 
 #[test]
+fn memory_that_cannot_be_given_back_is_left_alone() {
+    let heap = Heap::builder().buffer(vec![0; 4 << 20]).build().unwrap();
+    let mut rng = Rng::new(29);
+    let mut live = populate(&heap, &mut rng, 500, 10_000);
+    thin_out(&heap, &mut rng, &mut live, 70);
+    heap.flush();
+    let (forecast, waste) = (heap.forecast(), heap.waste());
+    assert!(forecast.moves > 0 && waste > 0.2, "{forecast}, {waste}");
+    assert_eq!(forecast.freed_bytes, 0);
+    let background = eager(&heap);
+    wait_until("a look", &background, || background.stats().waste == waste);
+    thread::sleep(20 * MS);
+    let stats = background.stats();
+    assert_eq!((stats.state, stats.passes), (DefragmenterState::Idle, 0));
+    assert_eq!(heap.defragment().freed_bytes, 0);
+    assert_all(&heap, &live);
+}
+
+#[test]
+fn a_long_interval_needs_no_other_setting() {
+    let heap = Heap::builder().capacity(1 << 20).build().unwrap();
+    for seconds in [1, 20, 3600] {
+        let interval = Duration::from_secs(seconds);
+        drop(heap.defragmenter().interval(interval).start().unwrap());
+        // What was set is taken as it was set.
+        let short = heap.defragmenter().interval(interval).rest_max(MS).start();
+        assert!(short.unwrap_err().to_string().starts_with("rest_max"));
+    }
+}
+
+#[test]
 fn settings_out_of_range_are_named() {
     let heap = Heap::builder().capacity(1 << 20).build().unwrap();
     let new = || heap.defragmenter();

@@ -120,7 +120,9 @@ fn what_no_heap_holds_never_fits() {
     let heap = Heap::builder().capacity(1 << 20).build().unwrap();
     for (bytes, align) in [(100, 3), (100, 0), (100, 8192), (usize::MAX, 1), (2 << 20, 1)] {
         let room = heap.make_room(bytes, align);
-        assert!(!room.fits && room.largest_free > 900_000, "{bytes} by {align}: {room}");
+        assert!(!room.fits && room.never_fits, "{bytes} by {align}: {room}");
+        assert!(room.largest_free > 900_000 && room.free_bytes >= room.largest_free, "{room}");
+        assert_eq!(room.defrag, Default::default());
     }
     assert!(heap.make_room(0, 1).fits && heap.make_room(900_000, 4096).fits);
 }

@@ -275,3 +275,36 @@ fn hints_take_any_index_and_change_nothing() {
         assert_eq!(by_hint.len(), pool.table.len());
     }
 }
+
+#[test]
+fn the_queue_of_purgeable_objects_is_no_longer_than_twice_their_number() {
+    let heap = heap(Policy::default(), 1 << 16);
+    let pool: Typed<u64> = Typed::new(&heap);
+    let handles: Vec<_> = (0..100).map(|i| pool.insert(i).unwrap()).collect();
+    for round in 0..50 {
+        for handle in &handles {
+            pool.table.allow_purge(*handle);
+            assert!(pool.table.purgeable() <= 200, "round {round}");
+        }
+    }
+    for handle in handles.iter().step_by(2) {
+        assert!(pool.table.retire(*handle));
+    }
+    // As many are there, each is removed once, and in the order in which they were named first.
+    let mut purged = Vec::new();
+    assert_eq!(pool.table.purge(usize::MAX, |handle| purged.push(handle.cast())), 50);
+    assert!(purged.iter().eq(handles.iter().skip(1).step_by(2)));
+    assert_eq!(pool.table.purgeable(), 0);
+}
+
+#[test]
+fn a_purge_removes_no_more_than_there_were_when_it_began() {
+    let heap = heap(Policy::default(), 1 << 16);
+    let pool: Typed<u64> = Typed::new(&heap);
+    for i in 0..10 {
+        pool.table.allow_purge(pool.insert(i).unwrap());
+    }
+    let told = |_| pool.table.allow_purge(pool.insert(100).unwrap());
+    assert_eq!(pool.table.purge(usize::MAX, told), 10);
+    assert_eq!((pool.table.len(), pool.table.purgeable()), (10, 10));
+}

@@ -166,11 +166,12 @@ pub use pinned::Pinned;
 pub use pool::Pool;
 pub use reference::{PoolGuard, Ref, RefMut};
 
-// Everything of the core that this crate's signatures mention.
+// Everything of the core that this crate's signatures and those of `Heap` mention.
 pub use allocator_core::{
-    AccessError, AllocError, AllocErrorKind, Budget, Buffer, BuildError, DefragReport, FenceMode,
-    Guard, Handle, Heap, HeapBuilder, HeapMap, Policy, RoomReport, StaleHandle, Stats, StripeStats,
-    TakeError, UnknownPolicy, VerifyError,
+    AccessError, AllocError, AllocErrorKind, BlockMut, BlockRef, Budget, Buffer, BuildError,
+    DefragReport, FenceMode, Forecast, Guard, Handle, Heap, HeapBuilder, HeapMap, Policy,
+    ResizeError, RoomReport, StaleHandle, Stats, StripeStats, TakeError, UnknownPolicy,
+    VerifyError,
 };
 #[cfg(not(loom))]
 pub use allocator_core::{Defragmenter, DefragmenterBuilder, DefragmenterState, DefragmenterStats};

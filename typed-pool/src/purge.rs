@@ -7,6 +7,7 @@ use crate::error::InsertError;
 use crate::place::Vacant;
 use crate::pool::Pool;
 use allocator_core::{AllocError, AllocErrorKind, Handle, RoomReport};
+use core::cell::Cell;
 use core::fmt;
 use core::panic::AssertUnwindSafe;
 
@@ -19,6 +20,46 @@ pub(crate) struct OnPurge(AssertUnwindSafe<Box<Told>>);
 impl fmt::Debug for OnPurge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OnPurge")
+    }
+}
+
+thread_local! {
+    /// The thread is inside a callback of a purge.
+    static IS_TELLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// As long as a callback runs.
+struct Telling {
+    /// It runs inside another one.
+    is_nested: bool,
+}
+
+impl Telling {
+    fn begin() -> Self {
+        Self { is_nested: IS_TELLING.replace(true) }
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        IS_TELLING.set(self.is_nested);
+    }
+}
+
+/// What one call has purged, and may purge still.
+struct Purging {
+    purged: usize,
+    /// As many as there were when the call began, so that it ends also where the callback puts in others.
+    left: usize,
+    /// How many the next attempt removes.
+    count: usize,
+    /// With so many blocks that wait for readers, the last attempt was in vain.
+    pending_max: usize,
+}
+
+impl Purging {
+    fn new(left: usize) -> Self {
+        Self { purged: 0, left, count: 1, pending_max: usize::MAX }
     }
 }
 
@@ -64,8 +105,7 @@ impl<T> Pool<T> {
     /// on a stale handle. A lock of some instructions; O(1) on average.
     ///
     /// Once for each object: another call for the same one does not make it newer, it is purged when the first of its
-    /// turns comes, and each call costs memory as if it named an object of its own until then. To keep what is used, put
-    /// it in anew.
+    /// turns comes. To keep what is used, put it in anew.
     ///
     /// ```
     /// # use typed_pool::Pool;
@@ -85,8 +125,9 @@ impl<T> Pool<T> {
     /// not told.
     ///
     /// `told` runs on the thread whose call needs the room, inside that call, with no lock of the pool or heap held. It may
-    /// use the pool, but must not put in purgeable objects: a callback that fills what was purged keeps the call around it
-    /// from ending. It must not ask for a lock that callers of `insert` hold either. When it panics, the panic goes to
+    /// use the pool; what it puts in purges nothing, in whatever pool, so it may be refused. Where it puts in purgeable objects,
+    /// it may take the room that the call around it needs: that purges as many as there were when it began, and is refused
+    /// then. It must not ask for a lock that callers of `insert` hold either. When it panics, the panic goes to
     /// that caller; where the `Drop` of an object panicked just before, the process aborts.
     ///
     /// ```
@@ -111,7 +152,8 @@ impl<T> Pool<T> {
         self.on_purge = Some(OnPurge(AssertUnwindSafe(Box::new(told))));
     }
 
-    /// Removes up to `count` of the objects that may be, oldest first; their number. They are dropped as removed ones are,
+    /// Removes up to `count` of the objects that may be, oldest first; their number. It looks at as many as there are when
+    /// it begins, so it ends also where the callback puts in others. They are dropped as removed ones are,
     /// so guards and pins keep what they see. Works inside a guard too. Waits for no reader but a copy. O(count), and
     /// a look at each handle that is stale or pinned.
     ///
@@ -129,19 +171,20 @@ impl<T> Pool<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn purge(&self, count: usize) -> usize {
-        let told = |handle| {
+        self.objects.table().purge(count, |handle| {
             if let Some(OnPurge(told)) = &self.on_purge {
+                let _telling = Telling::begin();
                 told(handle);
             }
-        };
-        (0..count).take_while(|_| self.objects.table().purge_one(told)).count()
+        })
     }
 
     /// Makes contiguous room for a block of `bytes` aligned to `align`, as [`Heap::make_room`](crate::Heap::make_room) does,
     /// for whatever pool of the heap; where moving does not help, purges objects of this pool: one, then twice as many at
     /// each attempt, until there is room, none is left, or guards turn out to keep them. More may go than would have been
     /// enough. The report's `purged` is their number, its `defrag` that of the last attempt. Nothing is purged by a thread
-    /// inside a guard of the heap.
+    /// inside a guard of the heap, for a block that [never fits](RoomReport::never_fits), or while there are as many free bytes
+    /// and only another defragmentation [keeps](crate::DefragReport::mover_busy) them from being moved together.
     ///
     /// Each attempt waits as [`Heap::make_room`](crate::Heap::make_room) does, for guards up to the heap's patience, and
     /// costs what that does, and a look at all slots.
@@ -162,32 +205,27 @@ impl<T> Pool<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn make_room(&self, bytes: usize, align: usize) -> RoomReport {
+        let table = self.objects.table();
         self.flush();
         let mut report = self.heap().make_room(bytes, align);
-        let (mut purged, mut count) = (0, 1);
-        while !report.fits && bytes <= self.heap().capacity() && align.is_power_of_two() {
-            let pending = self.heap().stats().pending_blocks;
-            let now = if self.heap().is_entered() { 0 } else { self.purge(count) };
-            if now == 0 {
+        let mut purging = Purging::new(table.purgeable());
+        while !report.fits && !report.never_fits {
+            // Moving may help yet.
+            let is_early = report.defrag.mover_busy && bytes <= report.free_bytes;
+            if is_early || !self.purge_more(&mut purging) {
                 break;
             }
-            (purged, count) = (purged + now, count * 2);
             self.flush();
             report = self.heap().make_room(bytes, align);
-            if self.heap().stats().pending_blocks >= pending + now {
-                // Guards keep all of them.
-                break;
-            }
         }
-        report.purged = purged;
+        report.purged = purging.purged;
         report
     }
 
     /// A place for a new object, purging others where there is none.
     #[cold]
     pub(crate) fn vacant_after_purge(&self) -> Result<Vacant<'_, T>, AllocError> {
-        let (mut purged, mut count) = (0, 1);
-        let mut pending_max = usize::MAX;
+        let mut purging = Purging::new(self.objects.table().purgeable());
         loop {
             let mut error = match self.objects.vacant() {
                 Ok(vacant) => return Ok(vacant),
@@ -195,16 +233,27 @@ impl<T> Pool<T> {
             };
             let helps =
                 matches!(error.kind, AllocErrorKind::OutOfMemory | AllocErrorKind::OutOfSlots);
-            // Where guards or pins keep all of what was purged, they would keep more of it too.
-            let is_in_vain = error.pending >= pending_max;
-            let may = helps && !is_in_vain && !self.heap().is_entered();
-            let now = if may { self.purge(count) } else { 0 };
-            if now == 0 {
-                error.purged = purged;
+            if !helps || !self.purge_more(&mut purging) {
+                error.purged = purging.purged;
                 return Err(error);
             }
-            pending_max = error.pending + now * size_of::<T>().max(1);
-            (purged, count) = (purged + now, count * 2);
         }
+    }
+
+    /// Purges twice as many as the last time; false where that is of no use: none is left, or readers keep them.
+    fn purge_more(&self, purging: &mut Purging) -> bool {
+        let pending = self.objects.table().pending_blocks();
+        // Where guards or pins keep all of what was purged, they would keep more of it too.
+        let is_in_vain = pending >= purging.pending_max;
+        // Each purge inside a callback would run the callback again, as deep as there are objects.
+        if is_in_vain || self.heap().is_entered() || IS_TELLING.get() {
+            return false;
+        }
+        let now = self.purge(purging.count.min(purging.left));
+        purging.pending_max = pending.saturating_add(now);
+        purging.count = purging.count.saturating_mul(2);
+        purging.purged += now;
+        purging.left -= now;
+        now > 0
     }
 }

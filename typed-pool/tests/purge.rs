@@ -8,7 +8,8 @@ use common::{Counted, Drops, Random, heap, heaps, panics};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
 use std::thread;
-use typed_pool::{Handle, Heap, Pool};
+use std::time::Duration;
+use typed_pool::{Handle, Heap, Policy, Pool};
 
 /// What was purged.
 type Noted = Arc<Mutex<Vec<Handle<Counted>>>>;
@@ -289,4 +290,142 @@ fn handles_of_objects_that_are_gone_do_not_pile_up() {
     }
     // Nothing is left to purge, and finding that out is no long search.
     assert_eq!(pool.purge(10), 0);
+}
+
+#[test]
+fn naming_an_object_again_costs_nothing_and_keeps_its_turn() {
+    let pool = Pool::new(&heap(64 << 10)).unwrap();
+    let [a, b, c] = [1, 2, 3].map(|id: u64| pool.insert_purgeable(id).unwrap());
+    for _ in 0..if cfg!(miri) { 100 } else { 100_000 } {
+        pool.allow_purge(a);
+        pool.allow_purge(b);
+    }
+    assert_eq!(pool.purge(1), 1);
+    assert!(!pool.contains(a) && pool.contains(b) && pool.contains(c));
+    assert_eq!((pool.purge(1), pool.contains(b)), (1, false));
+    assert_eq!((pool.purge(9), pool.contains(c)), (1, false));
+}
+
+#[test]
+fn what_never_fits_purges_nothing() {
+    for heap in heaps(256 << 10) {
+        let (pool, purged) = noting(&heap);
+        let drops = Drops::default();
+        for id in 0..50 {
+            pool.insert_purgeable(drops.make(id)).unwrap();
+        }
+        for (bytes, align) in [(100, 8192), (100, 3), (100, 0), (257 << 10, 1), (usize::MAX, 1)] {
+            let report = pool.make_room(bytes, align);
+            assert!(!report.fits && report.never_fits, "{bytes} by {align}: {report}");
+        }
+        assert!(purged.lock().unwrap().is_empty());
+        let most = pool.make_room(256 << 10, 1);
+        assert!(most.fits && !most.never_fits && most.purged > 0, "{most}");
+        assert!(most.to_string().contains(&format!("{} objects were purged", most.purged)));
+    }
+}
+
+#[test]
+fn a_busy_mover_purges_nothing_where_there_is_room() {
+    let builder = Heap::builder().capacity(1 << 20).policy(Policy::FirstFit).stripes(1);
+    let heap = builder.patience(Duration::from_millis(10)).build().unwrap();
+    let (pool, cache) = (Pool::new(&heap).unwrap(), Pool::new(&heap).unwrap());
+    let holes: Vec<_> = (0..200).map(|id| pool.insert([id; 500]).unwrap()).collect();
+    for id in 0..20 {
+        cache.insert_purgeable([id; 100]).unwrap();
+    }
+    let (entered, is_entered) = mpsc::channel();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (heap, done) = (&heap, &done);
+        scope.spawn(move || {
+            let _guard = heap.enter();
+            entered.send(()).unwrap();
+            while !done.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+        });
+        is_entered.recv().unwrap();
+        // Waits for the guard with the mover in its hand: for what is retired, and for its first moves.
+        holes.iter().step_by(2).for_each(|handle| assert!(pool.remove(*handle)));
+        scope.spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                heap.defragment();
+            }
+        });
+        let mut busy = 0;
+        let reports = std::iter::repeat_with(|| cache.make_room(100, 8)).take_while(|report| {
+            busy += usize::from(report.defrag.mover_busy);
+            busy < 3
+        });
+        let wrong = reports.take(10_000).find(|report| !report.fits || report.purged > 0);
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(wrong, None);
+        assert_eq!(busy, 3, "nobody kept the mover");
+    });
+    assert_eq!((cache.len(), heap.stats().purged), (20, 0));
+}
+
+#[test]
+fn a_callback_that_puts_in_others_keeps_no_call_from_ending() {
+    let heap = heap(64 << 10);
+    let mut pool = Pool::new(&heap).unwrap();
+    let own: Arc<OnceLock<Weak<Pool<[u64; 25]>>>> = Arc::default();
+    let told = Arc::new(AtomicUsize::new(0));
+    pool.on_purge({
+        let (own, told) = (Arc::clone(&own), Arc::clone(&told));
+        move |_| {
+            told.fetch_add(1, Ordering::Relaxed);
+            if let Some(pool) = own.get().and_then(Weak::upgrade) {
+                drop(pool.insert_purgeable([9; 25]));
+            }
+        }
+    });
+    let pool = Arc::new(pool);
+    own.set(Arc::downgrade(&pool)).unwrap();
+    for id in 0..400 {
+        if let Err(refused) = pool.insert_purgeable([id; 25]) {
+            assert!(refused.error.purged > 0, "{}", refused.error);
+        }
+    }
+    assert!(told.load(Ordering::Relaxed) > 0);
+    let len = pool.len();
+    let purged = pool.purge(usize::MAX);
+    assert!(purged > 0 && purged <= len, "{purged} of {len}");
+    assert!(!pool.make_room(60_000, 8).fits, "the callback fills it");
+    // While readers keep what is purged, what the callback puts in is refused, and not by callbacks inside of it.
+    let before = told.load(Ordering::Relaxed);
+    thread::scope(|scope| {
+        let _guard = heap.enter();
+        let refused = scope.spawn(|| (0..1000).find_map(|id| pool.insert([id; 25]).err()));
+        let refused = refused.join().unwrap().expect("it is full");
+        let times = told.load(Ordering::Relaxed) - before;
+        assert!(times < 10 && times == refused.error.purged, "{times}, {}", refused.error);
+    });
+    heap.verify().unwrap();
+}
+
+#[test]
+fn objects_without_a_size_are_not_purged_in_vain() {
+    let pool = Pool::new(&heap(64 << 10)).unwrap();
+    let full = (0..100_000).find(|_| pool.insert(()).is_err()).expect("every slot is in use");
+    pool.handles().for_each(|handle| pool.allow_purge(handle));
+    let len = pool.len();
+    assert!(len > 100 && len <= full);
+    let (entered, is_entered) = mpsc::channel();
+    let (leave, may_leave) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let pool = &pool;
+        scope.spawn(move || {
+            let _guard = pool.enter();
+            entered.send(()).unwrap();
+            may_leave.recv().unwrap_err();
+        });
+        is_entered.recv().unwrap();
+        // Dropping it ends the section, also after a panic.
+        let _leave = leave;
+        let refused = pool.insert_purgeable(()).unwrap_err();
+        assert!(refused.error.purged < 10 && pool.len() + 10 > len, "{}", refused.error);
+    });
+    pool.insert_purgeable(()).unwrap();
 }

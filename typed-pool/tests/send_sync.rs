@@ -6,10 +6,11 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard};
 use typed_pool::{
-    AddressIter, AllocError, Budget, DefragReport, Defragmenter, DefragmenterBuilder,
-    DefragmenterState, DefragmenterStats, Drain, GetMany, Guard, GuardIter, Handle, Handles, Heap,
-    HeapBuilder, HeapMap, InsertError, InsertManyError, Iter, IterMut, Pinned, Pool, PoolError,
-    PoolGuard, RcuError, Ref, RefMut, ReplaceError, RoomReport, Stats,
+    AddressIter, AllocError, BlockMut, BlockRef, Budget, DefragReport, Defragmenter,
+    DefragmenterBuilder, DefragmenterState, DefragmenterStats, Drain, Forecast, GetMany, Guard,
+    GuardIter, Handle, Handles, Heap, HeapBuilder, HeapMap, InsertError, InsertManyError, Iter,
+    IterMut, Pinned, Pool, PoolError, PoolGuard, RcuError, Ref, RefMut, ReplaceError, ResizeError,
+    RoomReport, Stats,
 };
 
 /// Whether a type is `Send`, and whether it is `Sync`: inherent constants win over those of the
@@ -146,8 +147,12 @@ fn heaps_settings_and_reports_go_everywhere_and_guards_nowhere() {
         DefragmenterStats: true true,
         DefragReport: true true,
         RoomReport: true true,
+        Forecast: true true,
         Stats: true true,
         AllocError: true true,
+        ResizeError: true true,
+        BlockRef<'static>: true true,
+        BlockMut<'static>: true true,
         Guard<'static>: false false,
     }
 }

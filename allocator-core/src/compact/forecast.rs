@@ -19,7 +19,7 @@ pub struct Forecast {
     /// Pages of slabs that would come free.
     pub freed_pages: u64,
     /// Bytes of pages of the system that could be given back, those of memory that is free already included.
-    /// Of a buffer of the caller's, which keeps its pages: bytes that would come free.
+    /// 0 over a buffer of the caller's, which keeps its pages.
     pub freed_bytes: u64,
     /// How long the moves would take at the rate of those so far, before the first at a rate that is assumed; waiting for
     /// readers and giving pages back not included.
@@ -100,6 +100,9 @@ fn forecast(heap: &Inner) -> Forecast {
     forecast.duration = rate.cells(forecast.moves);
     add_slides(heap, &mut forecast, rate, held * page, in_slabs);
     forecast.freed_bytes += forecast.freed_pages * page * GRANULE as u64;
+    if !heap.store.memory().can_release() {
+        forecast.freed_bytes = 0;
+    }
     forecast
 }
 

@@ -50,6 +50,7 @@ use round::{Round, Stage};
 pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
     let mut pass = Pass::new(heap, budget);
     let Some(mut mover) = heap.mover.lock_until(pass.patience()) else {
+        pass.report.mover_busy = true;
         return pass.finish(heap, false);
     };
     pass.report.own_guard = heap.readers.own_open().is_some();
@@ -133,19 +134,24 @@ fn make_room<R>(
     take: impl Fn(&mut Central, Run) -> R,
 ) -> (Option<R>, DefragReport) {
     let mut pass = Pass::new(heap, Budget::unlimited());
+    let find = || {
+        let mut central = heap.store.central();
+        let run = central.space.find(heap.store.memory(), need)?;
+        Some(take(&mut central, run))
+    };
     let Some(mut mover) = heap.mover.lock_until(pass.patience()) else {
-        return (None, pass.finish(heap, false));
+        // The time to wait is over, and it may be there without moving.
+        heap.reclaim_plain();
+        heap.empty_caches();
+        heap.store.drain();
+        pass.report.mover_busy = true;
+        return (find(), pass.finish(heap, false));
     };
     pass.report.own_guard = heap.readers.own_open().is_some();
     reclaim(heap, &pass);
     let space = stats::space(&heap.store);
     pass.report.fragmentation_before = space.fragmentation();
     heap.store.drain();
-    let find = || {
-        let mut central = heap.store.central();
-        let run = central.space.find(heap.store.memory(), need)?;
-        Some(take(&mut central, run))
-    };
     let mut room = find();
     if room.is_some() || pass.report.own_guard {
         return (room, pass.finish(heap, false));

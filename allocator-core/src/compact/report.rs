@@ -45,6 +45,8 @@ pub struct DefragReport {
     pub pinned_bytes: u64,
     /// The calling thread holds a guard of the heap itself, so nothing was moved.
     pub own_guard: bool,
+    /// Another defragmentation took longer than this one could wait for it, so nothing was moved.
+    pub mover_busy: bool,
 }
 
 impl DefragReport {
@@ -81,6 +83,15 @@ impl fmt::Display for DefragReport {
             self.fragmentation_before * 100.0,
             self.fragmentation_after * 100.0,
         )?;
+        if self.freed_slot_bytes > 0 {
+            write!(f, "; gave back {} bytes of slots as well", self.freed_slot_bytes)?;
+        }
+        if !self.waited.is_zero() {
+            write!(f, "; waited {:.1?} for guards", self.waited)?;
+        }
+        if self.mover_busy {
+            f.write_str("; another defragmentation was under way")?;
+        }
         if self.own_guard {
             f.write_str("; the calling thread holds a guard itself")?;
         }
@@ -102,5 +113,24 @@ impl fmt::Display for DefragReport {
             write!(f, "; {} moves were cancelled by readers", self.cancelled)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_happen_is_not_mentioned() {
+        let quiet = DefragReport::default();
+        let told = DefragReport {
+            freed_slot_bytes: 4096,
+            waited: Duration::from_millis(3),
+            mover_busy: true,
+            ..DefragReport::default()
+        };
+        for part in ["4096 bytes of slots", "waited 3.0ms", "another defragmentation"] {
+            assert!(told.to_string().contains(part) && !quiet.to_string().contains(part), "{told}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::chunk;
 use crate::heap::{Heap, Inner};
 use crate::placement::{Need, Run};
 use crate::policy::Policy;
-use crate::stats;
+use crate::stats::{self, SpaceStats};
 use crate::stripe::Request;
 use core::alloc::Layout;
 use core::fmt;
@@ -18,8 +18,12 @@ use core::fmt;
 pub struct RoomReport {
     /// Such a block could be placed at the end of the call. Others may have taken the room since.
     pub fits: bool,
+    /// No heap of this size holds such a block, so nothing was moved.
+    pub never_fits: bool,
     /// Bytes of the largest block that could be placed without moving anything, at the end of the call.
     pub largest_free: usize,
+    /// Free bytes of the heap at the end of the call, in whatever pieces.
+    pub free_bytes: usize,
     /// Objects that were removed because moving did not help; by a pool's call only.
     pub purged: usize,
     /// What was moved, and what was in the way. `complete` only where everything had to be moved. All zero where such a block
@@ -29,8 +33,17 @@ pub struct RoomReport {
 
 impl fmt::Display for RoomReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = if self.fits { "there is room" } else { "there is no room" };
-        write!(f, "{fits}, the largest block is {} bytes: {}", self.largest_free, self.defrag)
+        let fits = match (self.fits, self.never_fits) {
+            (true, _) => "there is room",
+            (false, false) => "there is no room",
+            (false, true) => "there can be no room",
+        };
+        let Self { largest_free, free_bytes, .. } = self;
+        write!(f, "{fits}, the largest block is {largest_free} of {free_bytes} free bytes")?;
+        if self.purged > 0 {
+            write!(f, ", {} objects were purged", self.purged)?;
+        }
+        write!(f, ": {}", self.defrag)
     }
 }
 
@@ -43,7 +56,8 @@ impl Heap {
     /// want of contiguity is what [`compact_when_full`](crate::HeapBuilder::compact_when_full) is for. Waits as `defragment`
     /// does. O(blocks with a chunk of their own, and slabs), and the bytes moved.
     ///
-    /// An alignment that is no power of two or above 4096, or more bytes than the heap has, never fits.
+    /// An alignment that is no power of two or above 4096, or more bytes than the heap has, never fits. Where another
+    /// defragmentation takes longer than the heap's patience, nothing is moved; the room may be there all the same.
     ///
     /// ```
     /// use allocator_core::{Heap, Policy};
@@ -66,12 +80,16 @@ impl Heap {
         let inner = self.inner();
         let layout = Layout::from_size_align(bytes, align).ok();
         let request = layout.and_then(|layout| inner.request(layout));
+        let (lo, hi) = inner.store.central().bounds();
+        let empty = Run { start: lo, len: hi - lo };
+        let request = request.filter(|request| request.need.place_low(empty).is_some());
+        let never_fits = request.is_none();
         let (room, defrag) = match request {
             Some(request) => make_room(inner, request.need, |_, _| ()),
             None => (None, DefragReport::default()),
         };
-        let largest_free = stats::space(&inner.store).largest_free;
-        RoomReport { fits: room.is_some(), largest_free, purged: 0, defrag }
+        let SpaceStats { largest_free, free_bytes, .. } = stats::space(&inner.store);
+        RoomReport { fits: room.is_some(), never_fits, largest_free, free_bytes, purged: 0, defrag }
     }
 }
 

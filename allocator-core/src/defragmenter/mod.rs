@@ -39,7 +39,7 @@ const THREAD_NAME: &str = "defragmenter";
 ///
 /// A guard that somebody keeps open lets it rest ever longer. It drops no objects: what a pool with `Drop` has removed counts as
 /// live until a call on that pool reclaims it. Over a [buffer](crate::HeapBuilder::buffer) of the caller's no page can be
-/// given back, so there it moves blocks together and finds no less waste: it rests nearly always, and is of little use.
+/// given back, so moving would not lower the waste: there it only looks, and stays [idle](DefragmenterState::Idle).
 ///
 /// ```
 /// use allocator_core::Heap;
@@ -84,7 +84,7 @@ struct Control {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum DefragmenterState {
-    /// Little enough is wasted; it looks again every interval.
+    /// Little enough is wasted, or none of it can be given back; it looks again every interval.
     #[default]
     Idle,
     /// It moves blocks, slice by slice.
@@ -252,6 +252,12 @@ impl Worker {
         let start = Instant::now();
         let before = usage(&heap.store);
         let mut pause = pace.interval();
+        if !heap.store.memory().can_release() {
+            // Whatever it moves, no less is committed.
+            let stats = &mut self.shared.control.lock().stats;
+            (stats.waste, stats.elapsed) = (before.waste(), self.start.elapsed());
+            return pause;
+        }
         if pace.is_due(before, start) {
             let report = run(heap, Budget::unlimited().time(pace.slice()));
             let busy = start.elapsed();

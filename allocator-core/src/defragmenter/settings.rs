@@ -71,11 +71,13 @@ pub struct DefragmenterBuilder {
     settings: Settings,
     stop_below: Option<f64>,
     full_effort_at: Option<f64>,
+    rest_max: Option<Duration>,
 }
 
 impl DefragmenterBuilder {
     pub(super) fn new(heap: Heap) -> Self {
-        Self { heap, settings: Settings::default(), stop_below: None, full_effort_at: None }
+        let settings = Settings::default();
+        Self { heap, settings, stop_below: None, full_effort_at: None, rest_max: None }
     }
 
     /// The share of the committed memory that may be waste ([`Heap::waste`]) before it begins: 0 to 1, by default 0.10.
@@ -123,16 +125,16 @@ impl DefragmenterBuilder {
     }
 
     /// How often it looks whether there is something to do: 100 µs to an hour, by default 100 ms. A look costs a
-    /// lock and some instructions for each stripe. Above 10 s [`rest_max`](Self::rest_max) has to be set too.
+    /// lock and some instructions for each stripe.
     pub fn interval(mut self, time: Duration) -> Self {
         self.settings.interval = time;
         self
     }
 
     /// How long it rests at most after slices that gained nothing: [`interval`](Self::interval) to an hour, by default
-    /// 10 s. The first such rest is an interval long, each one after it twice as long.
+    /// 10 s, or an interval if that is more. The first such rest is an interval long, each one after it twice as long.
     pub fn rest_max(mut self, time: Duration) -> Self {
-        self.settings.rest_max = time;
+        self.rest_max = Some(time);
         self
     }
 
@@ -150,6 +152,7 @@ impl DefragmenterBuilder {
         let mut all = self.settings;
         all.stop_below = self.stop_below.unwrap_or(all.stop_below.min(all.start_above / 2.0));
         all.full_effort_at = self.full_effort_at.unwrap_or(all.full_effort_at.max(all.start_above));
+        all.rest_max = self.rest_max.unwrap_or(all.rest_max.max(all.interval));
         within("start_above", all.start_above, 0.0..=1.0)?;
         within("stop_below", all.stop_below, 0.0..=all.start_above)?;
         within("full_effort_at", all.full_effort_at, all.start_above..=1.0)?;

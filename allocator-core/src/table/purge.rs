@@ -1,8 +1,9 @@
 //! Objects that can be removed when room is needed: in which order, and which are passed over.
 //!
-//! The table keeps their handles in a queue, oldest first. Handles of objects that are gone by now stay in it until they come
-//! up, or until the queue is twice as long as when it was last cleaned, so keeping it costs O(1) an object. The
-//! lock of the queue is held while words are looked at and never while anything is removed or told.
+//! The table keeps their handles in a queue, oldest first. Handles of objects that are gone by now, and those that are in it
+//! twice, stay in it until they come up, or until the queue is twice as long as when it was last cleaned, so keeping it costs
+//! O(1) a call, and memory for twice the objects. The lock of the queue is held while it is cleaned, which waits for nobody, and
+//! never while an object is located, removed or told.
 //!
 //! Removing is what `retire` does: who has the object in a section or pinned keeps it. Only calls on their own table
 //! remove objects, as only these may drop them.
@@ -12,7 +13,7 @@ use crate::handle::Handle;
 use crate::slot;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 /// Handles up to this number are kept without a look at whether their objects are there.
 const KEPT_MIN: usize = if cfg!(any(loom, miri)) { 2 } else { 64 };
@@ -29,18 +30,16 @@ pub(super) struct Purgeable {
 struct Queue {
     /// Oldest first.
     handles: VecDeque<Handle<[u8]>>,
-    /// Length at which handles of objects that are gone are thrown out.
+    /// Length at which handles of objects that are gone, and second ones of the same object, are thrown out.
     clean_at: usize,
 }
 
 /// Tells of a purged object, also when the removal of another one panics in between.
-struct Told<F: FnOnce(Handle<[u8]>)>(Option<F>, Handle<[u8]>);
+struct Told<'f, F: FnMut(Handle<[u8]>)>(&'f mut F, Handle<[u8]>);
 
-impl<F: FnOnce(Handle<[u8]>)> Drop for Told<F> {
+impl<F: FnMut(Handle<[u8]>)> Drop for Told<'_, F> {
     fn drop(&mut self) {
-        if let Some(told) = self.0.take() {
-            told(self.1);
-        }
+        (self.0)(self.1);
     }
 }
 
@@ -58,32 +57,47 @@ impl Purgeable {
 }
 
 impl Table {
-    /// Lets [`purge_one`](Self::purge_one) remove the object, after those that it may remove already. O(1) on
+    /// Lets [`purge`](Self::purge) remove the object, after those that it may remove already. O(1) on
     /// average, one lock. No effect where the handle is stale. An object that is named twice is removed once, when the first of its
-    /// turns comes; until it is gone each naming takes its place in the queue.
+    /// turns comes.
     pub fn allow_purge<T: ?Sized>(&self, handle: Handle<T>) {
         let mut queue = self.parts().1.purgeable.queue.lock();
         if queue.handles.len() >= queue.clean_at {
-            queue.handles.retain(|handle| self.contains(*handle));
+            let mut kept = HashSet::new();
+            queue.handles.retain(|handle| self.contains(*handle) && kept.insert(*handle));
             queue.clean_at = (2 * queue.handles.len()).max(KEPT_MIN);
         }
         queue.handles.push_back(handle.cast());
     }
 
-    /// Removes the oldest object that may be, as [`retire`](Self::retire) does, and tells `told` its handle; false where
-    /// there is none. Objects that are pinned at the moment are passed over and count as new from then on.
+    /// How many objects [`purge`](Self::purge) may remove at most: their handles, with those of objects that are gone
+    /// or pinned by now. One lock. O(1).
+    pub fn purgeable(&self) -> usize {
+        self.parts().1.purgeable.queue.lock().handles.len()
+    }
+
+    /// Retired objects of this table whose blocks are not free yet. O(threads).
+    pub fn pending_blocks(&self) -> usize {
+        let (heap, slots) = self.parts();
+        slots.pending(heap).0
+    }
+
+    /// Removes up to `count` of the objects that may be, oldest first, as [`retire`](Self::retire) does, and tells `told`
+    /// the handle of each; their number. Objects that are pinned at the moment are passed over and count as new from then on.
+    /// Looks at no more handles than there are when it begins, so it ends also where `told` puts in others.
     ///
     /// `told` runs without a lock, when the handle is stale; also where the `Drop` of an object that was retired earlier
-    /// panics. O(1) and what `retire` costs, and a look at each handle that is stale or pinned.
+    /// panics. What `retire` costs for each, and a look at each handle that is stale or pinned. Waits for no reader but a copy.
     ///
     /// # Panics
-    /// When `told` does, or the `Drop` of an object that is reclaimed. The removal has happened. When both do, the
+    /// When `told` does, or the `Drop` of an object that is reclaimed. The removals so far have happened. When both do, the
     /// process aborts.
-    pub fn purge_one(&self, told: impl FnOnce(Handle<[u8]>)) -> bool {
-        // Those that are passed over come up once.
+    pub fn purge(&self, count: usize, mut told: impl FnMut(Handle<[u8]>)) -> usize {
         let slots = self.parts().1;
-        let mut looks = slots.purgeable.queue.lock().handles.len();
-        while let Some(handle) = self.next_purgeable(&mut looks) {
+        let (mut looks, mut removed) = (self.purgeable(), 0);
+        while removed < count
+            && let Some(handle) = self.next_purgeable(&mut looks)
+        {
             let word = slots.word(handle);
             let Some(word) = word.and_then(|word| slot::unlink(word, handle)) else {
                 // Somebody else removed it just then.
@@ -91,28 +105,28 @@ impl Table {
             };
             // Relaxed: a count.
             slots.purgeable.purged.fetch_add(1, Ordering::Relaxed);
-            let _told = Told(Some(told), handle);
+            removed += 1;
+            let _told = Told(&mut told, handle);
             self.retire_unlinked(handle.index(), word);
-            return true;
         }
-        false
+        removed
     }
 
     /// The oldest handle of an object that is there and not pinned, taken off the queue.
     fn next_purgeable(&self, looks: &mut usize) -> Option<Handle<[u8]>> {
-        // Before the lock: it is no matter of this lock how a section ends.
+        let queue = &self.parts().1.purgeable.queue;
         let section = self.enter();
-        let mut queue = self.parts().1.purgeable.queue.lock();
         while *looks > 0 {
             *looks -= 1;
-            let handle = queue.handles.pop_front()?;
+            let handle = queue.lock().handles.pop_front()?;
             if !self.contains(handle) {
                 continue;
             }
+            // Without the lock: this waits for a copy of the object.
             if !section.is_held(handle) {
                 return Some(handle);
             }
-            queue.handles.push_back(handle);
+            queue.lock().handles.push_back(handle);
         }
         None
     }
