@@ -201,6 +201,30 @@ fn resize_against_move() {
     });
 }
 
+/// A block that grows within its place while it is to be moved.
+#[test]
+fn resize_in_place_against_move() {
+    let paths = ["moved", "cancelled", "borrowed"];
+    explore(Some(3), paths, |[did_move, cancelled, borrowed]| {
+        let heap = heap();
+        let hole = heap.allocate_bytes(&[0; 16]).unwrap();
+        let block = heap.allocate_bytes(&SEVENS[..8]).unwrap();
+        heap.deallocate(hole).unwrap();
+        assert_eq!(heap.flush(), 1);
+        let resizer = thread::spawn({
+            let heap = heap.clone();
+            move || heap.resize(block, 16).unwrap()
+        });
+        let report = heap.defragment();
+        resizer.join().unwrap();
+        did_move.reached_if(moved(&report));
+        cancelled.reached_if(report.cancelled == 1);
+        borrowed.reached_if(report.blocked_by_pins == 1);
+        let bytes = heap.read(block).unwrap();
+        assert_eq!((&bytes[..8], &bytes[8..]), (&SEVENS[..8], &[0; 8][..]));
+    });
+}
+
 /// A freed block stays for who has borrowed it.
 #[test]
 fn deallocate_against_write() {
