@@ -11,9 +11,9 @@ use crate::trace::Cost;
 pub(crate) const BOUNDS: [(Operation, Cost); 7] = [
     (Operation::GetUnderGuard, Cost::new(18.0, 0.0, 0.0)),
     (Operation::GetOwnGuard, Cost::new(46.0, 0.0, 0.0)),
-    (Operation::Insert, Cost::new(283.0, 0.2, 0.0)),
-    (Operation::Remove, Cost::new(228.0, 1.2, 0.001)),
-    (Operation::Replace, Cost::new(125.0, 1.2, 0.0)),
-    (Operation::Move, Cost::new(869.0, 10.2, 0.008)),
-    (Operation::RawPair, Cost::new(458.0, 1.2, 0.0)),
+    (Operation::Insert, Cost::new(287.0, 0.24, 0.001)),
+    (Operation::Remove, Cost::new(269.0, 1.2, 0.001)),
+    (Operation::Replace, Cost::new(120.0, 1.2, 0.0)),
+    (Operation::Move, Cost::new(950.0, 2.3, 0.010)),
+    (Operation::RawPair, Cost::new(578.0, 1.2, 0.0)),
 ];

@@ -191,29 +191,25 @@ impl Slots {
     /// Takes up to `count` vacant slots; gives each with the generation of its next object. One lock.
     fn take_slots(&self, count: usize) -> Vec<(u32, u32)> {
         let mut vacant = self.vacant.lock();
-        core::iter::from_fn(|| self.take_one(&mut vacant)).take(count).collect()
+        let taken = vacant.take(&self.words, count);
+        let end = taken.iter().map(|(slot, _)| slot + 1).max().unwrap_or(0);
+        // Relaxed: changed under the lock only.
+        if end > self.fresh.load(Ordering::Relaxed) {
+            // Release: see `used`.
+            self.fresh.store(end, Ordering::Release);
+        }
+        taken
     }
 
     /// Takes a vacant slot, as [`take_slots`](Self::take_slots). `None` when every slot is in use or retired.
     fn take_slot(&self) -> Option<(u32, u32)> {
-        self.take_one(&mut self.vacant.lock())
-    }
-
-    fn take_one(&self, vacant: &mut Vacant) -> Option<(u32, u32)> {
-        let taken = vacant.take(&self.words)?;
-        // Relaxed: changed under the lock only.
-        if taken.0 >= self.fresh.load(Ordering::Relaxed) {
-            // Release: see `used`.
-            self.fresh.store(taken.0 + 1, Ordering::Release);
-        }
-        Some(taken)
+        self.take_slots(1).pop()
     }
 
     /// Takes slots back, each with the generation that its next object gets. A slot without generations left
     /// is retired for good. One lock.
     fn return_slots(&self, slots: impl Iterator<Item = (u32, u32)>) {
-        let mut vacant = self.vacant.lock();
-        slots.for_each(|(slot, generation)| vacant.put(&self.words, slot, generation));
+        self.vacant.lock().put(&self.words, slots);
     }
 
     /// Gives pages of slots without an object back to the system, up to `most` of them; their bytes. The lock of the slots

@@ -15,7 +15,7 @@ use crate::handle::GENERATION_END;
 use crate::raw::WordArray;
 use crate::raw::os::OS_PAGE;
 use crate::slot::Snapshot;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::Ordering;
 use core::fmt;
 use core::ops::Range;
 
@@ -99,6 +99,24 @@ impl Pages {
     }
 }
 
+impl Page {
+    /// Takes the first slot of the list, or the first bare one; `end` is the last slot's successor.
+    fn take(&mut self, words: &WordArray, end: u32) -> Option<(u32, u32)> {
+        if self.head != NONE {
+            let slot = self.head;
+            // Relaxed: words of listed slots change under the lock of the list only.
+            let word = Snapshot(words.get(slot).load(Ordering::Relaxed));
+            debug_assert!(word.is_vacant() && !word.is_exhausted());
+            self.head = word.offset();
+            self.listed -= 1;
+            return Some((slot, word.generation()));
+        }
+        let slot = end - self.bare;
+        self.bare = self.bare.checked_sub(1)?;
+        Some((slot, self.generation))
+    }
+}
+
 impl Vacant {
     /// `limit` slots that were never used.
     pub(super) fn new(limit: u32, first_generation: u32) -> Self {
@@ -120,28 +138,20 @@ impl Vacant {
         start..start.saturating_add(PAGE_SLOTS).min(self.limit)
     }
 
-    /// Takes the first vacant slot of the lowest page that has one, with the generation of its next object. `None` when
-    /// every slot is in use or retired.
-    pub(super) fn take(&mut self, words: &WordArray) -> Option<(u32, u32)> {
-        let number = self.lowest_page()?;
-        let slots = self.slots(number);
-        let page = &mut self.pages[number];
-        self.touched += usize::from(page.bare as usize == slots.len());
-        let taken = if page.head != NONE {
-            let slot = page.head;
-            // Relaxed: words of listed slots change under the lock of the list only.
-            let word = Snapshot(words.get(slot).load(Ordering::Relaxed));
-            debug_assert!(word.is_vacant() && !word.is_exhausted());
-            page.head = word.offset();
-            page.listed -= 1;
-            (slot, word.generation())
-        } else {
-            let slot = slots.end - page.bare;
-            page.bare -= 1;
-            (slot, page.generation)
-        };
-        self.settle(number);
-        Some(taken)
+    /// Takes up to `count` vacant slots of the lowest pages that have any, with the generations of their next objects. None
+    /// when every slot is in use or retired.
+    pub(super) fn take(&mut self, words: &WordArray, count: usize) -> Vec<(u32, u32)> {
+        let mut taken = Vec::with_capacity(count);
+        while taken.len() < count {
+            let Some(number) = self.lowest_page() else { break };
+            let slots = self.slots(number);
+            let page = &mut self.pages[number];
+            self.touched += usize::from(page.bare as usize == slots.len());
+            let left = count - taken.len();
+            taken.extend(core::iter::from_fn(|| page.take(words, slots.end)).take(left));
+            self.settle(number);
+        }
+        taken
     }
 
     /// A page with a vacant slot: one that is in use, one that was given back, one that was never used.
@@ -159,23 +169,29 @@ impl Vacant {
         Some(end)
     }
 
-    /// Takes a slot back, with the generation that its next object gets. One without generations left is retired for good,
-    /// and its page stays.
-    pub(super) fn put(&mut self, words: &WordArray, slot: u32, generation: u32) {
-        // Relaxed: nothing is published; the next user of the slot gets it through the lock of the list. A reader with a
-        // stale handle finds it vacant with either value.
-        let store = |word: &AtomicU64, link| {
-            word.store(Snapshot::vacant(generation, link).0, Ordering::Relaxed);
-        };
-        if generation >= GENERATION_END {
-            store(words.get(slot), NONE);
-            return;
+    /// Takes slots back, each with the generation that its next object gets. One without generations left is retired for
+    /// good, and its page stays.
+    pub(super) fn put(&mut self, words: &WordArray, slots: impl Iterator<Item = (u32, u32)>) {
+        // The page of the slots before.
+        let mut changed = None;
+        for (slot, generation) in slots {
+            let number = (slot / PAGE_SLOTS) as usize;
+            if changed != Some(number) {
+                changed.into_iter().for_each(|page| self.settle(page));
+            }
+            changed = Some(number);
+            let page = &mut self.pages[number];
+            let link = if generation >= GENERATION_END {
+                NONE
+            } else {
+                page.listed += 1;
+                core::mem::replace(&mut page.head, slot)
+            };
+            // Relaxed: nothing is published; the next user of the slot gets it through the lock of the list. A reader with a
+            // stale handle finds it vacant with either value.
+            words.get(slot).store(Snapshot::vacant(generation, link).0, Ordering::Relaxed);
         }
-        let number = (slot / PAGE_SLOTS) as usize;
-        let page = &mut self.pages[number];
-        store(words.get(slot), core::mem::replace(&mut page.head, slot));
-        page.listed += 1;
-        self.settle(number);
+        changed.into_iter().for_each(|page| self.settle(page));
     }
 
     /// Puts a page that was changed into the sets that it belongs to.
@@ -237,6 +253,7 @@ impl Vacant {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use core::iter::once;
     use std::collections::{BTreeSet, HashMap};
 
     const LIMIT: u32 = 3 * PAGE_SLOTS + 1;
@@ -246,7 +263,7 @@ mod tests {
     }
 
     fn take_all(vacant: &mut Vacant, words: &WordArray) -> Vec<(u32, u32)> {
-        core::iter::from_fn(|| vacant.take(words)).collect()
+        vacant.take(words, 2 * LIMIT as usize)
     }
 
     fn release_all(vacant: &mut Vacant, words: &WordArray) -> usize {
@@ -265,7 +282,7 @@ mod tests {
         let all = take_all(&mut vacant, &words);
         assert!(all.iter().copied().eq((0..LIMIT).map(|slot| (slot, 7))));
         for slot in [LIMIT - 1, 2 * PAGE_SLOTS, 1, 2 * PAGE_SLOTS + 1] {
-            vacant.put(&words, slot, 8);
+            vacant.put(&words, once((slot, 8)));
         }
         let again = take_all(&mut vacant, &words);
         assert_eq!(again[0], (1, 8));
@@ -278,7 +295,7 @@ mod tests {
         let (mut vacant, words) = slots();
         take_all(&mut vacant, &words);
         for slot in 0..LIMIT {
-            vacant.put(&words, slot, if slot == 1 { 90 } else { 8 });
+            vacant.put(&words, once((slot, if slot == 1 { 90 } else { 8 })));
         }
         assert_eq!(vacant.touched_bytes(), 4 * PAGE_SLOTS as usize * 8);
         assert_eq!(release_all(&mut vacant, &words), 4);
@@ -295,9 +312,9 @@ mod tests {
     fn a_page_with_a_slot_in_use_or_retired_for_good_stays() {
         let (mut vacant, words) = slots();
         take_all(&mut vacant, &words);
-        (1..PAGE_SLOTS).for_each(|slot| vacant.put(&words, slot, 8));
+        (1..PAGE_SLOTS).for_each(|slot| vacant.put(&words, once((slot, 8))));
         assert_eq!(release_all(&mut vacant, &words), 0);
-        vacant.put(&words, 0, GENERATION_END);
+        vacant.put(&words, once((0, GENERATION_END)));
         assert_eq!(release_all(&mut vacant, &words), 0);
         assert!(Snapshot(words.get(0).load(Ordering::Relaxed)).is_exhausted());
         assert_eq!(take_all(&mut vacant, &words).len() as u32, PAGE_SLOTS - 1);
@@ -307,11 +324,11 @@ mod tests {
     fn nobody_is_handed_a_slot_of_a_page_that_is_being_released() {
         let (mut vacant, words) = slots();
         take_all(&mut vacant, &words);
-        (0..PAGE_SLOTS).for_each(|slot| vacant.put(&words, slot, 8));
+        (0..PAGE_SLOTS).for_each(|slot| vacant.put(&words, once((slot, 8))));
         let pages = vacant.part(&words, usize::MAX).unwrap();
-        assert_eq!((vacant.take(&words), vacant.part(&words, 1)), (None, None));
+        assert_eq!((vacant.take(&words, 1), vacant.part(&words, 1)), (vec![], None));
         vacant.join(pages);
-        assert_eq!(vacant.take(&words), Some((0, 8)));
+        assert_eq!(vacant.take(&words, 1), [(0, 8)]);
     }
 
     #[test]
@@ -327,11 +344,11 @@ mod tests {
                 }
                 1 => {
                     for slot in core::mem::take(&mut used) {
-                        vacant.put(&words, slot, last[&slot] + 1);
+                        vacant.put(&words, once((slot, last[&slot] + 1)));
                     }
                 }
                 n if n < 60 => {
-                    let Some((slot, generation)) = vacant.take(&words) else { continue };
+                    let Some((slot, generation)) = vacant.take(&words, 1).pop() else { continue };
                     assert!(used.insert(slot), "slot {slot} is in use");
                     let before = last.insert(slot, generation);
                     assert!(before.is_none_or(|before| before < generation), "slot {slot}");
@@ -339,7 +356,7 @@ mod tests {
                 n => {
                     let slot = (random >> 40) as u32 % LIMIT;
                     if used.remove(&slot) {
-                        vacant.put(&words, slot, last[&slot] + 1 + (n == 99) as u32);
+                        vacant.put(&words, once((slot, last[&slot] + 1 + (n == 99) as u32)));
                         // It may have been given up without an object.
                         last.entry(slot).and_modify(|last| *last += (n == 99) as u32);
                     }
