@@ -61,8 +61,9 @@ fn a_thousand_threads_cost_no_more_than_a_few() {
         let before = LIVE.load(Ordering::Relaxed);
         churn(&heap, 1000);
         let grown = LIVE.load(Ordering::Relaxed) - before;
-        // A record that stayed behind with each thread would be 128 KB.
-        assert!(grown < 16 << 10, "{policy}: {grown} bytes after a thousand threads");
+        // A record that stayed behind with each thread would be 128 KB, caches more; threads that end late may need some more
+        // at a time than before.
+        assert!(grown < 64 << 10, "{policy}: {grown} bytes after a thousand threads");
         let stats = heap.stats();
         assert_eq!((stats.live_blocks, stats.pending_blocks), (0, 0), "{policy}");
         assert!(heap.defragment().complete, "{policy}");
