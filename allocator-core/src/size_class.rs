@@ -194,7 +194,9 @@ fn best(geometries: &[Geometry], bytes: usize, align: u32) -> u8 {
             && geometry.align >= align
             && geometry.cell <= longest
     };
-    let fitting = (0..CLASSES).filter(|class| holds(&geometries[*class]));
+    // From the first one that is large enough. Longer cells are fewer, so those after the next ones are no better.
+    let smallest = bytes.div_ceil(HEADER) - 1;
+    let fitting = (smallest..CLASSES).filter(|class| holds(&geometries[*class])).take(4);
     let fewest = |class: &usize| {
         let geometry = &geometries[*class];
         (u32::MAX - geometry.cells, geometry.is_inside, *class)
