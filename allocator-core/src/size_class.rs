@@ -10,6 +10,7 @@
 //! apart.
 
 use crate::raw::GRANULE;
+use std::sync::OnceLock;
 
 /// Granules of the longest cell.
 const CELL_MAX: u32 = 64;
@@ -146,8 +147,8 @@ const ALIGNMENTS: usize = ALIGN_MAX.ilog2() as usize + 1;
 #[derive(Debug)]
 pub(crate) struct Classes {
     geometries: Box<[Geometry]>,
-    /// The class of each alignment and payload, in words of 8 bytes.
-    index: Box<[[u8; LARGEST / HEADER + 1]]>,
+    /// The class of each payload, in words of 8 bytes, by alignment; made when it is first asked for.
+    index: [OnceLock<Box<[u8]>>; ALIGNMENTS],
 }
 
 impl Classes {
@@ -155,13 +156,7 @@ impl Classes {
     pub(crate) fn new(page: u32) -> Self {
         let geometries: Box<[Geometry]> =
             (0..CLASSES).map(|class| Geometry::new(class, page)).collect();
-        let mut index = vec![[NONE; LARGEST / HEADER + 1]; ALIGNMENTS].into_boxed_slice();
-        for (log2, classes) in index.iter_mut().enumerate() {
-            for (words, class) in classes.iter_mut().enumerate() {
-                *class = best(&geometries, words.max(1) * HEADER, 1 << log2);
-            }
-        }
-        Self { geometries, index }
+        Self { geometries, index: [const { OnceLock::new() }; ALIGNMENTS] }
     }
 
     /// Whether there is a class for each length.
@@ -174,10 +169,15 @@ impl Classes {
         &self.geometries[class]
     }
 
-    /// The class for a block of `bytes` aligned to `align` granules, if slabs hold such blocks. O(1).
+    /// The class for a block of `bytes` aligned to `align` granules, if slabs hold such blocks. O(1), but for the first
+    /// question of an alignment.
     #[inline]
     pub(crate) fn class_for(&self, bytes: usize, align: u32) -> Option<usize> {
-        let by_size = self.index.get(align.ilog2() as usize)?;
+        let index = self.index.get(align.ilog2() as usize)?;
+        let by_size = index.get_or_init(|| {
+            let class = |words: usize| best(&self.geometries, words.max(1) * HEADER, align);
+            (0..=LARGEST / HEADER).map(class).collect()
+        });
         let class = *by_size.get(bytes.div_ceil(HEADER))?;
         (class != NONE).then_some(usize::from(class))
     }
