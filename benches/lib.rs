@@ -10,7 +10,9 @@
 //! * [`programs`]: where these processes come from.
 //! * [`footprint`]: how much memory contestants take for what they hold.
 //! * [`progress`], [`picture`]: what the programs show.
+//! * [`cli`]: arguments, output and exit status of the programs.
 
+pub mod cli;
 pub mod contestants;
 pub mod footprint;
 pub mod object;
@@ -19,6 +21,5 @@ pub mod programs;
 pub mod progress;
 pub mod questions;
 pub mod remote;
-
 pub mod rounds;
 pub mod statistics;

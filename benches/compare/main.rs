@@ -22,30 +22,21 @@ mod progress;
 mod question;
 mod table;
 
-use crate::options::{Options, Parsed};
+use crate::options::Options;
 use crate::outcome::Outcome;
 use crate::progress::Progress;
 use crate::question::Question;
 use anyhow::{Context, Result};
+use benches::cli::{self, print};
 use benches::picture::PictureFile;
 use benches::programs;
 use benches::rounds::take_turns;
 use std::env;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// A target was missed, and `--strict` was given.
-const MISSED: u8 = 1;
-/// Nothing could be measured, or a result was wrong.
-const UNUSABLE: u8 = 2;
-
 fn main() -> ExitCode {
-    let options = match options::parse(env::args_os()) {
-        Parsed::Run(options) => options,
-        Parsed::Help(text) => return exit(print(&text).map(|()| true)),
-        Parsed::Wrong(line) => return refuse(&line),
-    };
-    exit(run(&options).map(|met| met || !options.strict))
+    let parsed = options::parse(env::args_os());
+    cli::run(parsed, |options| Ok(run(options)? || !options.strict))
 }
 
 /// Measures what the options ask for; whether every target was met.
@@ -89,28 +80,4 @@ fn ask(question: &Question, options: &Options, progress: &Progress) -> Result<Ve
     let samples = take_turns(&question.entrants, rounds, options.effort(), || progress.step());
     let samples = samples.with_context(|| question.name.clone())?;
     Ok(question.figures.iter().map(|figure| Outcome::new(question, figure, &samples)).collect())
-}
-
-/// Writes to the standard output. A reader that has gone away is no error.
-fn print(text: &str) -> Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to the standard output")
-        }
-        _ => Ok(()),
-    }
-}
-
-fn exit(result: Result<bool>) -> ExitCode {
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(MISSED),
-        Err(error) => refuse(&format!("{error:#}")),
-    }
-}
-
-/// Says in one line what is wrong.
-fn refuse(reason: &str) -> ExitCode {
-    eprintln!("error: {}", reason.split_whitespace().collect::<Vec<_>>().join(" "));
-    ExitCode::from(UNUSABLE)
 }

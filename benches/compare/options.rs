@@ -1,9 +1,9 @@
 //! The command line.
 
+use benches::cli::{self, Parsed};
 use benches::rounds::Effort;
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
-use clap::error::ErrorKind;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -75,26 +75,9 @@ impl Options {
     }
 }
 
-/// What the command line asks for.
-pub(crate) enum Parsed {
-    Run(Options),
-    /// The text that `--help` asks for.
-    Help(String),
-    /// One line that says what is wrong.
-    Wrong(String),
-}
-
 /// Reads the command line.
-pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
-    match Options::try_parse_from(arguments) {
-        Ok(options) => Parsed::Run(options),
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => Parsed::Help(error.to_string()),
-        Err(error) => {
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or("unusable arguments");
-            Parsed::Wrong(line.trim_start_matches("error: ").to_owned())
-        }
-    }
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed<Options> {
+    cli::parse(arguments, |_| Ok(()))
 }
 
 #[cfg(test)]

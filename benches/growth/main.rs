@@ -26,10 +26,10 @@ use crate::options::{Options, Plan};
 use crate::sweep::Sweep;
 use crate::threads::Grid;
 use anyhow::{Context, Result};
+use benches::cli::{self, print};
+use benches::picture::PictureFile;
 use benches::progress::Progress;
-use clap::Parser;
-use std::fs::File;
-use std::io::{self, Write};
+use std::env;
 use std::process::ExitCode;
 use std::thread;
 
@@ -45,28 +45,16 @@ struct Report {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let parsed = cli::parse(env::args_os(), |_| Ok(()));
+    cli::run(parsed, |options| run(options).map(|()| true))
 }
 
 fn run(options: &Options) -> Result<()> {
     let plan = options.plan();
-    // A picture that cannot be written shows before the work and not after it.
-    let picture = options.picture.as_ref().map(|path| {
-        let file = File::create(path);
-        file.with_context(|| format!("cannot write the picture {}", path.display()))
-    });
-    let picture = picture.transpose()?;
+    let picture = options.picture.as_deref().map(PictureFile::open).transpose()?;
     let report = measure(&plan)?;
-    if let Some(mut file) = picture {
-        let drawn = picture::draw(&report).context("cannot draw the picture")?;
-        file.write_all(drawn.as_bytes()).context("cannot write the picture")?;
+    if let Some(picture) = picture {
+        picture.write(&picture::draw(&report).context("cannot draw the picture")?)?;
     }
     print(&if options.json { json(&report) } else { text(&report, &plan) })
 }
@@ -114,14 +102,4 @@ fn json(report: &Report) -> String {
     let sweeps = report.objects.iter().chain(&report.threads).flat_map(Sweep::json);
     let values = sweeps.chain(defragment::json(&report.defragmentations));
     values.chain(report.stripes.json()).map(|value| format!("{value}\n")).collect()
-}
-
-/// Writes to the standard output. A reader that has gone away is no error.
-fn print(text: &str) -> Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to the standard output")
-        }
-        _ => Ok(()),
-    }
 }

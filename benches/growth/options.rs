@@ -10,7 +10,7 @@ use std::time::Duration;
 /// of stripes.
 ///
 /// Beside each figure stands a reference of the same round that can grow by cache misses only: a
-/// ratio that stays is growth by nothing else. Every result is checked; the exit status is 1 when
+/// ratio that stays is growth by nothing else. Every result is checked; the exit status is 2 when
 /// one is wrong.
 #[derive(Debug, Parser)]
 #[command(name = "growth", max_term_width = 100)]

@@ -19,28 +19,19 @@ mod samples;
 mod targets;
 mod watchdog;
 
-use crate::options::{Options, Parsed, Part};
+use crate::options::{Options, Part};
 use crate::readers::Pace;
 use crate::report::Report;
 use crate::targets::Target;
 use anyhow::{Context, Result};
+use benches::cli::{self, print};
 use benches::picture::PictureFile;
 use std::env;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// A target was missed, and `--strict` was given.
-const MISSED: u8 = 1;
-/// A result was wrong, or nothing could be measured.
-const UNUSABLE: u8 = 2;
-
 fn main() -> ExitCode {
-    let options = match options::parse(env::args_os()) {
-        Parsed::Run(options) => options,
-        Parsed::Help(text) => return exit(print(&text).map(|()| true)),
-        Parsed::Wrong(line) => return refuse(&line),
-    };
-    exit(run(&options).map(|met| met || !options.strict))
+    let parsed = options::parse(env::args_os());
+    cli::run(parsed, |options| Ok(run(options)? || !options.strict))
 }
 
 /// Measures everything; whether all targets were met.
@@ -63,28 +54,4 @@ fn run(options: &Options) -> Result<bool> {
     }
     print(&if options.json { report.json() } else { report.text() })?;
     Ok(report.targets().iter().all(Target::met))
-}
-
-/// Writes to the standard output. A reader that has gone away is no error.
-fn print(text: &str) -> Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to the standard output")
-        }
-        _ => Ok(()),
-    }
-}
-
-fn exit(result: Result<bool>) -> ExitCode {
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(MISSED),
-        Err(error) => refuse(&format!("{error:#}")),
-    }
-}
-
-/// Says in one line what is wrong.
-fn refuse(reason: &str) -> ExitCode {
-    eprintln!("error: {}", reason.split_whitespace().collect::<Vec<_>>().join(" "));
-    ExitCode::from(UNUSABLE)
 }

@@ -17,30 +17,21 @@ mod outcome;
 mod picture;
 mod table;
 
-use crate::options::{Allocator, Options, Parsed};
+use crate::options::{Allocator, Options};
 use crate::outcome::Outcome;
 use anyhow::{Context, Result};
+use benches::cli::{self, print};
 use benches::footprint::Task;
 use benches::footprint::scenario::Scenario;
 use benches::picture::PictureFile;
 use benches::programs;
 use benches::progress::Progress;
 use std::env;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// A target was missed, and `--strict` was given.
-const MISSED: u8 = 1;
-/// Nothing could be measured, or a result was wrong.
-const UNUSABLE: u8 = 2;
-
 fn main() -> ExitCode {
-    let options = match options::parse(env::args_os()) {
-        Parsed::Run(options) => options,
-        Parsed::Help(text) => return exit(print(&text).map(|()| true)),
-        Parsed::Wrong(line) => return refuse(&line),
-    };
-    exit(run(&options).map(|met| met || !options.strict))
+    let parsed = options::parse(env::args_os());
+    cli::run(parsed, |options| Ok(run(options)? || !options.strict))
 }
 
 /// Measures what the options ask for; whether every target was met.
@@ -115,28 +106,4 @@ fn measure(scenario: Scenario, options: &Options, progress: &Progress) -> Result
     }
     outcomes.retain(|outcome| !outcome.reports.is_empty());
     Ok(Group { scenario, outcomes })
-}
-
-/// Writes to the standard output. A reader that has gone away is no error.
-fn print(text: &str) -> Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to the standard output")
-        }
-        _ => Ok(()),
-    }
-}
-
-fn exit(result: Result<bool>) -> ExitCode {
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(MISSED),
-        Err(error) => refuse(&format!("{error:#}")),
-    }
-}
-
-/// Says in one line what is wrong.
-fn refuse(reason: &str) -> ExitCode {
-    eprintln!("error: {}", reason.split_whitespace().collect::<Vec<_>>().join(" "));
-    ExitCode::from(UNUSABLE)
 }

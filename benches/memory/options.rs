@@ -1,11 +1,15 @@
 //! The command line.
 
+use benches::cli::{self, Parsed};
 use benches::footprint::scenario::{Kind, Scenario};
 use clap::builder::RangedU64ValueParser;
-use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+/// What `--workload` and `--allocator` may come to.
+const NOTHING_LEFT: &str = "nothing is left to measure: only ours takes part in what --workload names, and --allocator \
+                            names others";
 
 /// Measures how much memory ours and its peers take for what they hold: workloads whose sizes shift
 /// (W1 to W8), caches and heaps that are thinned out (R1 to R4), heaps that are filled until they
@@ -178,31 +182,14 @@ impl Options {
     }
 }
 
-/// What the command line asks for.
-pub(crate) enum Parsed {
-    Run(Options),
-    /// The text that `--help` asks for.
-    Help(String),
-    /// One line that says what is wrong.
-    Wrong(String),
-}
-
 /// Reads the command line.
-pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
-    match Options::try_parse_from(arguments) {
-        Ok(options) if options.scenarios().is_empty() => Parsed::Wrong(
-            "nothing is left to measure: only ours takes part in what --workload names, and --allocator \
-             names others"
-                .to_owned(),
-        ),
-        Ok(options) => Parsed::Run(options),
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => Parsed::Help(error.to_string()),
-        Err(error) => {
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or("unusable arguments");
-            Parsed::Wrong(line.trim_start_matches("error: ").to_owned())
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed<Options> {
+    cli::parse(arguments, |options: &Options| {
+        if options.scenarios().is_empty() {
+            return Err(NOTHING_LEFT.to_owned());
         }
-    }
+        Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -165,8 +165,9 @@ pub(crate) fn verdict(goals: &[(Scenario, Vec<Goal>)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{Allocator, Parsed, parse};
+    use crate::options::{Allocator, parse};
     use crate::outcome::example;
+    use benches::cli::Parsed;
 
     fn group(scenario: Scenario) -> Group {
         let allocators =
