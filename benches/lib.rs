@@ -5,11 +5,11 @@
 //!   which question. **A new contestant is a file there and a line in its lists.**
 //! * [`questions`]: what is done, timed and checked; one file a question.
 //! * [`rounds`]: contestants take turns, so that what disturbs the machine disturbs them alike.
-//! * [`statistics`]: medians of per-round ratios, and targets for them.
+//! * [`statistics`]: medians of per-round ratios, and what figures are to be.
 //! * [`remote`]: contestants in processes of their own: one process has one global allocator.
 //! * [`programs`]: where these processes come from.
 //! * [`footprint`]: how much memory contestants take for what they hold.
-//! * [`progress`], [`picture`]: what the programs show.
+//! * [`progress`], [`picture`], [`table`]: what the programs show.
 //! * [`cli`]: arguments, output and exit status of the programs.
 
 pub mod cli;
@@ -23,3 +23,4 @@ pub mod questions;
 pub mod remote;
 pub mod rounds;
 pub mod statistics;
+pub mod table;

@@ -106,6 +106,25 @@ impl fmt::Display for Target {
     }
 }
 
+/// A figure and what it is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Goal {
+    /// What it is called.
+    pub figure: String,
+    /// Not a number where it was not measured, which meets nothing.
+    pub value: f64,
+    /// What it is to be.
+    pub target: Target,
+}
+
+impl Goal {
+    /// Whether it is.
+    #[must_use]
+    pub fn is_met(&self) -> bool {
+        self.target.is_met(self.value)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +166,8 @@ mod tests {
             let met = [1.9, 2.0, 2.1].map(|ratio| target.is_met(ratio));
             assert_eq!(met, [less, equal, more], "{target}");
             assert_eq!(target.limit(), 2.0);
+            let goal = Goal { figure: "it".to_owned(), value: f64::NAN, target };
+            assert!(!goal.is_met(), "what was not measured meets nothing");
         }
         assert_eq!(Target::AtMost(0.35).to_string(), "<= 0.35");
     }

@@ -116,7 +116,8 @@ pub(crate) fn table(cases: &[Case]) -> String {
             format!("{:.2}", case.ratio()),
         ]
     };
-    table::aligned(&head.collect::<Vec<_>>(), &cases.iter().map(row).collect::<Vec<_>>())
+    let rows: Vec<_> = cases.iter().map(row).collect();
+    benches::table::aligned(&head.collect::<Vec<_>>(), &rows, 0)
 }
 
 /// One value a case.

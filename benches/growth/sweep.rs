@@ -81,7 +81,7 @@ impl Sweep {
             }));
             rows.push(row);
         }
-        table::aligned(&head, &rows)
+        benches::table::aligned(&head, &rows, 0)
     }
 
     /// One value for each contestant and step.

@@ -1,20 +1,4 @@
-//! Tables of numbers.
-
-/// Columns as wide as their widest cell, everything to the right.
-pub(crate) fn aligned(head: &[String], rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| &row[column]).chain([&head[column]]);
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<_> = (0..head.len()).map(width).collect();
-    let mut text = String::new();
-    for row in std::iter::once(head).chain(rows.iter().map(Vec::as_slice)) {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
-        text += cells.collect::<Vec<_>>().join("  ").trim_end();
-        text += "\n";
-    }
-    text
-}
+//! Numbers in tables.
 
 /// A count with a comma every three digits.
 pub(crate) fn count(count: u64) -> String {
@@ -33,13 +17,6 @@ pub(crate) fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_line_up() {
-        let strings = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
-        let text = aligned(&strings(["a", "×"]), &[strings(["100", "2"]), strings(["1", "×30"])]);
-        assert_eq!(text, "  a    ×\n100    2\n  1  ×30\n");
-    }
 
     #[test]
     fn sizes_have_units() {

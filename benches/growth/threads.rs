@@ -7,7 +7,6 @@
 use crate::options::Plan;
 use crate::stores::{Object, Store, object};
 use crate::sweep::{Step, Sweep, turns};
-use crate::table;
 use anyhow::{Context, Result, anyhow, ensure};
 use benches::progress::Progress;
 use serde_json::{Value, json};
@@ -100,7 +99,7 @@ impl Grid {
             std::iter::once(stripes.to_string()).chain(cells).collect()
         };
         let rows: Vec<Vec<String>> = self.stripes.iter().zip(&self.rows).map(row).collect();
-        table::aligned(&head, &rows)
+        benches::table::aligned(&head, &rows, 0)
     }
 
     /// One value a cell.

@@ -22,10 +22,10 @@ mod watchdog;
 use crate::options::{Options, Part};
 use crate::readers::Pace;
 use crate::report::Report;
-use crate::targets::Target;
 use anyhow::{Context, Result};
 use benches::cli::{self, print};
 use benches::picture::PictureFile;
+use benches::statistics::Goal;
 use std::env;
 use std::process::ExitCode;
 
@@ -53,5 +53,5 @@ fn run(options: &Options) -> Result<bool> {
         picture.write(&picture::draw(&report).context("cannot draw the picture")?)?;
     }
     print(&if options.json { report.json() } else { report.text() })?;
-    Ok(report.targets().iter().all(Target::met))
+    Ok(report.goals().iter().all(Goal::is_met))
 }

@@ -4,7 +4,8 @@ use crate::budgets;
 use crate::moving::{Moves, Round};
 use crate::readers::{self, Pace, Scene};
 use crate::samples::{QUANTILES, Sifted};
-use crate::targets::Target;
+use benches::statistics::Goal;
+use benches::table::aligned;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -56,15 +57,14 @@ impl Report {
             budget_table(budgets, &mut text);
         }
         text += "\ntargets\n";
-        for target in self.targets() {
-            let verdict = if target.met() { "met   " } else { "MISSED" };
-            let Target { name, value, limit, .. } = &target;
+        for goal in self.goals() {
+            let verdict = if goal.is_met() { "met   " } else { "MISSED" };
+            let Goal { figure, value, target } = &goal;
             let value = match value.is_nan() {
                 true => "not measured, too little happened".to_owned(),
                 false => format!("{value:.2}"),
             };
-            let _ =
-                writeln!(text, "  {verdict} {name}: {value} (target {} {limit})", target.sign());
+            let _ = writeln!(text, "  {verdict} {figure}: {value} (target {target})");
         }
         text
     }
@@ -73,10 +73,10 @@ impl Report {
     pub(crate) fn json(&self) -> String {
         let readers = self.readers.iter().flat_map(reader_json);
         let moves = self.moves.iter().map(move_json);
-        let targets = self.targets().into_iter().map(|target| {
+        let targets = self.goals().into_iter().map(|goal| {
             json!({
-                "section": "target", "name": target.name, "value": target.value,
-                "bound": target.sign(), "limit": target.limit, "met": target.met(),
+                "section": "target", "name": goal.figure, "value": goal.value,
+                "bound": goal.target.sign(), "limit": goal.target.limit(), "met": goal.is_met(),
             })
         });
         let values =
@@ -125,7 +125,7 @@ fn reader_table(outcome: &readers::Outcome, text: &mut String) {
             row
         })
         .collect();
-    *text += &aligned(&head, &rows);
+    *text += &aligned(&head, &rows, 1);
 }
 
 fn move_table(moves: &[Moves], text: &mut String) {
@@ -166,7 +166,7 @@ fn move_table(moves: &[Moves], text: &mut String) {
             format!("{:.2}", of.median(|it| ms(it.forecast))),
         ]
     };
-    *text += &aligned(&head, &moves.iter().map(row).collect::<Vec<_>>());
+    *text += &aligned(&head, &moves.iter().map(row).collect::<Vec<_>>(), 1);
 }
 
 fn budget_table(budgets: &budgets::Outcome, text: &mut String) {
@@ -190,7 +190,7 @@ fn budget_table(budgets: &budgets::Outcome, text: &mut String) {
         row(net, &budgets.net),
         row("raw".to_owned(), &budgets.raw),
     ];
-    *text += &aligned(&head, &rows);
+    *text += &aligned(&head, &rows, 1);
 }
 
 fn reader_json(outcome: &readers::Outcome) -> Vec<Value> {
@@ -239,37 +239,12 @@ fn budget_json(of: &budgets::Outcome) -> Value {
     })
 }
 
-/// Columns as wide as their widest cell: the first to the left, the others to the right.
-fn aligned(head: &[&str], rows: &[Vec<String>]) -> String {
-    let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| &row[column]).chain([&head[column]]);
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<_> = (0..head.len()).map(width).collect();
-    let mut text = String::new();
-    for row in std::iter::once(&head).chain(rows) {
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let _ = if column == 0 {
-                write!(text, "  {cell:<width$}")
-            } else {
-                write!(text, "  {cell:>width$}")
-            };
-        }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_and_times_have_units() {
-        let rows = [vec!["é".to_owned(), "1".to_owned()]];
-        assert_eq!(aligned(&["name", "x"], &rows), "  name  x\n  é     1\n");
+    fn times_have_units() {
         assert_eq!([12.0, 1500.0, 2e6].map(time), ["12 ns", "1.5 µs", "2.0 ms"]);
     }
 }

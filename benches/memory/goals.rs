@@ -2,27 +2,13 @@
 
 use crate::outcome::Outcome;
 use benches::footprint::scenario::Scenario;
-use benches::statistics::Target;
+use benches::statistics::{Goal, Target};
 
 /// Most time that a workload may take, over glibc's.
 const TIME_RATIO: f64 = 1.5;
 
 /// Most processor time that the defragmentation of R3 may take, in seconds.
 const CPU_MAX: f64 = 0.15;
-
-/// A figure of ours and what it is to be.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Goal {
-    pub(crate) figure: &'static str,
-    pub(crate) value: f64,
-    pub(crate) target: Target,
-}
-
-impl Goal {
-    pub(crate) fn is_met(&self) -> bool {
-        self.target.is_met(self.value)
-    }
-}
 
 /// What the factor is to be after a defragmentation.
 fn defragmented(scenario: Scenario) -> Option<f64> {
@@ -61,8 +47,8 @@ fn efficiency(scenario: Scenario) -> Option<f64> {
 pub(crate) fn goals(ours: &Outcome, glibc: Option<&Outcome>) -> Vec<Goal> {
     let scenario = ours.scenario;
     let is_shift = end(scenario).is_some();
-    let most = |figure, value: Option<f64>, limit: Option<f64>| {
-        Some(Goal { figure, value: value?, target: Target::AtMost(limit?) })
+    let most = |figure: &str, value: Option<f64>, limit: Option<f64>| {
+        Some(Goal { figure: figure.to_owned(), value: value?, target: Target::AtMost(limit?) })
     };
     let time_ratio = glibc.map(|glibc| ours.elapsed_s() / glibc.elapsed_s());
     let is_r3 = scenario == Scenario::R3;
@@ -73,7 +59,7 @@ pub(crate) fn goals(ours: &Outcome, glibc: Option<&Outcome>) -> Vec<Goal> {
         most("peak / start of the defragmentation", ours.peak_ratio(), Some(1.0)),
         most("cpu seconds of the defragmentation", ours.cpu_s(), is_r3.then_some(CPU_MAX)),
         ours.efficiency().zip(efficiency(scenario)).map(|(value, limit)| Goal {
-            figure: "efficiency",
+            figure: "efficiency".to_owned(),
             value,
             target: Target::AtLeast(limit),
         }),
@@ -125,7 +111,8 @@ mod tests {
         let ours = example(Scenario::W3, Allocator::Ours);
         let glibc = example(Scenario::W3, Allocator::Glibc);
         let goals = goals(&ours, Some(&glibc));
-        let verdicts: Vec<_> = goals.iter().map(|goal| (goal.figure, goal.is_met())).collect();
+        let verdicts: Vec<_> =
+            goals.iter().map(|goal| (goal.figure.as_str(), goal.is_met())).collect();
         assert_eq!(
             verdicts,
             [

@@ -1,7 +1,7 @@
 //! The figures for programs: one object a line.
 
 use crate::Group;
-use crate::goals::{Goal, quoted};
+use crate::goals::quoted;
 use crate::options::Allocator;
 use crate::outcome::Outcome;
 use anyhow::Result;
@@ -9,6 +9,7 @@ use benches::footprint::blocks::{
     BACKGROUND_CPU_SHARE, BACKGROUND_INTERVAL, BACKGROUND_START_ABOVE, BACKGROUND_STOP_BELOW,
 };
 use benches::footprint::report::{Background, Checkpoint, Refusal};
+use benches::statistics::Goal;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -25,7 +26,7 @@ struct Line<'o> {
     rounds: usize,
     /// All targets of the line; null where there are none.
     met: Option<bool>,
-    targets: Vec<Target>,
+    targets: Vec<Target<'o>>,
     defragmentation: Option<Defragmentation>,
     background: Option<Background>,
     /// Its settings.
@@ -40,8 +41,8 @@ struct Line<'o> {
 }
 
 #[derive(Serialize)]
-struct Target {
-    figure: &'static str,
+struct Target<'o> {
+    figure: &'o str,
     value: f64,
     bound: &'static str,
     target: f64,
@@ -74,11 +75,11 @@ pub(crate) fn lines(group: &Group) -> Result<String> {
     Ok(text)
 }
 
-fn line<'o>(outcome: &'o Outcome, goals: &[Goal]) -> Line<'o> {
+fn line<'o>(outcome: &'o Outcome, goals: &'o [Goal]) -> Line<'o> {
     let is_ours = outcome.allocator == Allocator::Ours;
     let goals = if is_ours { goals } else { &[] };
-    let target = |goal: &Goal| Target {
-        figure: goal.figure,
+    let target = |goal: &'o Goal| Target {
+        figure: &goal.figure,
         value: goal.value,
         bound: goal.target.sign(),
         target: goal.target.limit(),

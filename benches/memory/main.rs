@@ -26,6 +26,7 @@ use benches::footprint::scenario::Scenario;
 use benches::picture::PictureFile;
 use benches::programs;
 use benches::progress::Progress;
+use benches::statistics::Goal;
 use std::env;
 use std::process::ExitCode;
 
@@ -58,7 +59,7 @@ fn run(options: &Options) -> Result<bool> {
     if !options.json {
         print(&table::verdict(&goals))?;
     }
-    Ok(goals.iter().flat_map(|(_, goals)| goals).all(goals::Goal::is_met))
+    Ok(goals.iter().flat_map(|(_, goals)| goals).all(Goal::is_met))
 }
 
 /// What came out in one scenario.
@@ -74,7 +75,7 @@ impl Group {
     }
 
     /// The targets of ours.
-    fn goals(&self) -> Vec<goals::Goal> {
+    fn goals(&self) -> Vec<Goal> {
         let ours = self.outcome(Allocator::Ours);
         ours.map_or_else(Vec::new, |ours| goals::goals(ours, self.outcome(Allocator::Glibc)))
     }

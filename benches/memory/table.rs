@@ -1,7 +1,7 @@
 //! The figures for people.
 
 use crate::Group;
-use crate::goals::{Goal, quoted};
+use crate::goals::quoted;
 use crate::options::Options;
 use crate::outcome::{Outcome, Shares};
 use benches::footprint::blocks::{
@@ -9,8 +9,9 @@ use benches::footprint::blocks::{
 };
 use benches::footprint::report::{Background, Checkpoint, Refusal};
 use benches::footprint::scenario::{Kind, Scenario};
+use benches::statistics::Goal;
+use benches::table::aligned;
 use clap::ValueEnum;
-use comfy_table::{CellAlignment, Table, presets};
 
 /// A scenario: what came out for each allocator, the targets, and where our bytes are.
 pub(crate) fn text(group: &Group, options: &Options) -> String {
@@ -46,9 +47,7 @@ pub(crate) fn text(group: &Group, options: &Options) -> String {
 }
 
 fn factors(outcomes: &[Outcome]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header([
+    let head = [
         "allocator",
         "deleted",
         "defragmented",
@@ -57,8 +56,8 @@ fn factors(outcomes: &[Outcome]) -> String {
         "peak",
         "seconds",
         "of it defragmenting",
-    ]);
-    for outcome in outcomes {
+    ];
+    let row = |outcome: &Outcome| {
         let cells = [
             outcome.deleted_factor(),
             outcome.defragmented_factor(),
@@ -69,31 +68,18 @@ fn factors(outcomes: &[Outcome]) -> String {
             outcome.defragmentation_s(),
         ];
         let cells = cells.map(|cell| cell.map_or_else(String::new, number));
-        table.add_row([outcome.allocator.name().to_owned()].into_iter().chain(cells));
-    }
-    aligned(table)
+        [outcome.allocator.name().to_owned()].into_iter().chain(cells).collect()
+    };
+    aligned(&head, &outcomes.iter().map(row).collect::<Vec<_>>(), 1)
 }
 
 fn efficiency(outcomes: &[Outcome]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["allocator", "efficiency", "seconds"]);
-    for outcome in outcomes {
+    let row = |outcome: &Outcome| {
         let efficiency = outcome.efficiency().map_or_else(String::new, number);
-        table.add_row([
-            outcome.allocator.name().to_owned(),
-            efficiency,
-            number(outcome.elapsed_s()),
-        ]);
-    }
-    aligned(table)
-}
-
-fn aligned(mut table: Table) -> String {
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    format!("{}\n", table.trim_fmt())
+        vec![outcome.allocator.name().to_owned(), efficiency, number(outcome.elapsed_s())]
+    };
+    let rows: Vec<_> = outcomes.iter().map(row).collect();
+    aligned(&["allocator", "efficiency", "seconds"], &rows, 1)
 }
 
 /// Where the bytes of ours are, over payload; nothing for the others.
