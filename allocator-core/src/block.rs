@@ -213,6 +213,11 @@ mod tests {
 
     const OWNER: Owner = Owner { table: u16::MAX, slot: u32::MAX };
 
+    fn now(header: &AtomicU64) -> u64 {
+        // Relaxed: the tests are one thread each.
+        header.load(Ordering::Relaxed)
+    }
+
     #[test]
     fn owners_survive_every_hold() {
         let header = AtomicU64::new(OWNER.header());
@@ -226,8 +231,8 @@ mod tests {
         assert_eq!(try_hold(&header, Access::Exclusive), HoldOutcome::Held);
         assert_eq!(try_hold(&header, Access::Shared), HoldOutcome::Busy);
         downgrade(&header);
-        assert_eq!(holds(header.load(Ordering::Relaxed)), 1);
-        assert_eq!(Owner::of(header.load(Ordering::Relaxed)), Some(OWNER));
+        assert_eq!(holds(now(&header)), 1);
+        assert_eq!(Owner::of(now(&header)), Some(OWNER));
     }
 
     #[test]
@@ -244,7 +249,7 @@ mod tests {
     fn a_full_count_is_full() {
         let header = AtomicU64::new(OWNER.header() | HOLDS_MAX << HOLDS_SHIFT);
         assert_eq!(try_hold(&header, Access::Shared), HoldOutcome::Full);
-        assert_eq!(holds(header.load(Ordering::Relaxed)), HOLDS_MAX);
+        assert_eq!(holds(now(&header)), HOLDS_MAX);
     }
 
     #[test]
@@ -261,7 +266,7 @@ mod tests {
         let shape = Shape::new(4096, 1024, true);
         set_shape(&header, shape);
         assert_eq!(let_go(&header, Access::Exclusive), 0);
-        let seen = header.load(Ordering::Relaxed);
+        let seen = now(&header);
         assert_eq!((Owner::of(seen), Shape::of(seen), holds(seen)), (Some(owner), Some(shape), 0));
         assert_eq!((shape.align(), shape.slack(), shape.are_zeroes_due()), (4096, 1024, true));
         assert_eq!(Shape::of(OWNER.header()), None);

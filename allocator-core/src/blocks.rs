@@ -96,10 +96,10 @@ impl Heap {
         let word = inner.raw.word(handle).ok_or(StaleHandle)?;
         let word = slot::unlink(word, handle).ok_or(StaleHandle)?;
         // The block is in use until it is retired.
-        let bytes = inner.store.room(word.offset());
+        let head = inner.store.head(word.offset());
         // It is looked at when the grace period is over, and written for the next block.
-        inner.store.prefetch_header(word.offset());
-        inner.raw.retire_raw(inner, handle.index(), word, bytes);
+        head.prefetch();
+        inner.raw.retire_raw(inner, handle.index(), word, head.room());
         Ok(())
     }
 
@@ -331,7 +331,7 @@ impl Inner {
         }
         core::mem::forget(release);
         block::bury(held.head.header);
-        self.raw.retire_bare(self, held.offset, self.store.room(held.offset));
+        self.raw.retire_bare(self, held.offset, held.head.room());
         Ok(())
     }
 }

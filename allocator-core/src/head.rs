@@ -7,6 +7,7 @@ use crate::block::{self, Shape};
 use crate::chunk;
 use crate::pages::Label;
 use crate::raw::Memory;
+use crate::raw::prefetch::fetch;
 use crate::store::Store;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -49,26 +50,6 @@ impl Store {
         Head { header: memory.header(index), memory, offset, cell }
     }
 
-    /// Begins to load the header of the block at `offset` into the cache. The caller owns the block.
-    #[inline]
-    pub(crate) fn prefetch_header(&self, offset: u32) {
-        if let Label::Slab { class, .. } = self.shared.pages.label(offset) {
-            let geometry = self.shared.classes.geometry(usize::from(class));
-            let index = geometry.header_of(self.shared.pages.start(offset), offset);
-            self.memory().prefetch_word(index);
-        }
-    }
-
-    /// Bytes that the block at `offset` has room for; not asked of its header, which would be one more cache miss. The
-    /// caller owns the block.
-    #[inline]
-    pub(crate) fn room(&self, offset: u32) -> usize {
-        match self.shared.pages.label(offset) {
-            Label::Slab { class, .. } => self.shared.classes.geometry(usize::from(class)).room,
-            Label::Central | Label::Segment { .. } => chunk::room(self.memory(), offset),
-        }
-    }
-
     /// Its header word.
     #[inline]
     pub(crate) fn header(&self, offset: u32) -> &AtomicU64 {
@@ -77,6 +58,18 @@ impl Store {
 }
 
 impl Head<'_> {
+    /// Begins to load the header word into the cache.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        fetch(core::ptr::from_ref(self.header).cast());
+    }
+
+    /// Bytes that the block has room for. Does not look at the header word, which may be a cache miss.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        self.cell.unwrap_or_else(|| chunk::room(self.memory, self.offset))
+    }
+
     /// The size of the raw bytes; `None` for an object of a typed table. One moment's, unless the caller holds the block
     /// or has locked its slot.
     pub(crate) fn size(&self) -> Option<Size> {

@@ -175,6 +175,7 @@ mod tests {
     }
 
     fn mode(record: &Record) -> u32 {
+        // Relaxed: the test is one thread.
         record.mode.load(Ordering::Relaxed)
     }
 

@@ -330,6 +330,7 @@ mod tests {
     }
 
     fn now(word: &AtomicU64) -> Snapshot {
+        // Relaxed: the tests are one thread each.
         Snapshot(word.load(Ordering::Relaxed))
     }
 

@@ -114,6 +114,13 @@ impl SpaceStats {
     pub(crate) fn fragmentation(&self) -> f64 {
         fragmentation(self.largest_run, self.free_bytes)
     }
+
+    /// Bytes of blocks with chunks of their own. Pages may have changed hands between the locks.
+    fn central_used(&self, store: &Store) -> usize {
+        let (lo, hi) = store.memory().bounds();
+        let used = u64::from(hi - lo).saturating_sub(self.held_granules + self.central_free);
+        used as usize * GRANULE
+    }
 }
 
 /// Sums up the store, one lock at a time. O(stripes), and the cost of the policy's `largest`.
@@ -129,12 +136,10 @@ pub(crate) fn fragmentation_of(store: &Store, looks: usize) -> f64 {
 fn space_of(store: &Store, looks: usize) -> SpaceStats {
     let mut sum = SpaceStats::default();
     for number in 0..store.stripes() {
-        let mut stripe = store.stripe(number);
-        let mut trimmed = 0;
-        let share = match &mut *stripe {
+        let share = match &*store.stripe(number) {
             Stripe::Slabs(slabs) => {
                 let totals = slabs.totals();
-                trimmed = totals.trimmed;
+                sum.trimmed += totals.trimmed;
                 if let Some(class) = slabs.largest_class() {
                     sum.note_cell(room(class));
                 }
@@ -152,7 +157,6 @@ fn space_of(store: &Store, looks: usize) -> SpaceStats {
                 StripeStats { pages, live_bytes: pages * page - free, free_bytes: free }
             }
         };
-        sum.trimmed += trimmed;
         sum.held_granules += share.pages as u64 * u64::from(store.shared.pages.page());
         sum.free_bytes += share.free_bytes;
         sum.stripes.push(share);
@@ -189,29 +193,18 @@ impl Usage {
 
 /// Asks each stripe and the centre for its counters. O(stripes), one lock at a time.
 pub(crate) fn usage(store: &Store) -> Usage {
-    let page = u64::from(store.shared.pages.page());
-    let (mut held, mut used, mut trimmed) = (0, 0, 0);
-    for number in 0..store.stripes() {
-        let stripe = store.stripe(number);
-        let pages = stripe.pages() as u64 * page;
-        held += pages;
-        used += match &*stripe {
-            Stripe::Slabs(slabs) => {
-                let totals = slabs.totals();
-                trimmed += totals.trimmed;
-                // Cells in use take their share of the headers: a slab without a free cell wastes nothing.
-                pages * totals.used / totals.granules.max(1)
-            }
-            Stripe::Segments(segments) => pages.saturating_sub(segments.free()),
-        };
-    }
-    let central = store.central();
-    let (lo, hi) = central.bounds();
-    // Pages may have changed hands between the locks.
-    used += u64::from(hi - lo).saturating_sub(held + central.space.free());
-    let committed = (central.committed() as u64).saturating_sub(trimmed * GRANULE as u64);
-    // Headers of slabs that were trimmed are shared by few.
-    Usage { live: (used * GRANULE as u64).min(committed), committed }
+    // Nobody asks for the largest free run.
+    let space = space_of(store, 1);
+    let page = u64::from(store.shared.pages.page()) * GRANULE as u64;
+    // Blocks take their share of the headers of their pages: a slab without a free cell wastes nothing.
+    let of_pages = |share: &StripeStats| {
+        let (live, free) = (share.live_bytes as u64, share.free_bytes as u64);
+        share.pages as u64 * page * live / (live + free).max(1)
+    };
+    let in_stripes: u64 = space.stripes.iter().map(of_pages).sum();
+    let committed = space.committed as u64;
+    // Headers of slabs whose ends were given back are shared by few.
+    Usage { live: (in_stripes + space.central_used(store) as u64).min(committed), committed }
 }
 
 impl Heap {
@@ -245,15 +238,13 @@ impl Heap {
 
 fn stats(inner: &Inner) -> Stats {
     let space = space(&inner.store);
-    let (lo, hi) = inner.store.memory().bounds();
-    let used = u64::from(hi - lo).saturating_sub(space.held_granules + space.central_free);
     let in_stripes: usize = space.stripes.iter().map(|stripe| stripe.live_bytes).sum();
     let tables = inner.tables.all();
     let pending = tables.iter().map(|table| table.pending(inner));
     let (pending_blocks, pending_bytes) = pending.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     let cached = tables.iter().map(|table| table.cached(&inner.readers));
     let (cached_blocks, cached_bytes) = cached.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-    let in_use = used as usize * GRANULE + in_stripes;
+    let in_use = space.central_used(&inner.store) + in_stripes;
     Stats {
         capacity: inner.capacity,
         live_blocks: tables.iter().map(|table| table.live()).sum(),

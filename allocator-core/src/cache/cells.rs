@@ -165,6 +165,7 @@ fn get(counter: &AtomicUsize) -> usize {
 
 #[inline(always)]
 fn set(counter: &AtomicUsize, value: usize) {
+    // Relaxed: as in `get`.
     counter.store(value, Ordering::Relaxed);
 }
 

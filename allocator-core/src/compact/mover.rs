@@ -16,7 +16,7 @@ use super::pass::Pass;
 use super::round::Unfinished;
 use crate::block::{self, Owner, Shape};
 use crate::grace::Grace;
-use crate::head::Size;
+use crate::head::{Head, Size};
 use crate::heap::Inner;
 use crate::raw::GRANULE;
 use crate::slot::{self, LockOutcome, Snapshot};
@@ -95,6 +95,8 @@ pub(super) struct Locked<'b> {
     slots: &'b Slots,
     marked: Marked,
     pub(super) bytes: usize,
+    /// Bytes that its place has room for.
+    room: usize,
     /// That of raw bytes.
     size: Option<Size>,
 }
@@ -147,7 +149,7 @@ impl Batch {
                 // Only now: who holds a raw block may resize it, and lets go of it after that.
                 let size = head.size();
                 let bytes = size.map_or(slots.bytes(), |size| size.bytes);
-                let locked = Locked { slots, marked, bytes, size };
+                let locked = Locked { slots, marked, bytes, room: head.room(), size };
                 if held {
                     pass.note_pinned(marked.victim.owner, bytes);
                     locked.publish(marked.victim.offset);
@@ -199,17 +201,22 @@ fn word<'s>(slots: &'s Slots, marked: &Marked) -> &'s AtomicU64 {
 }
 
 impl Locked<'_> {
-    /// Whether the block still fits the place that was found for it. Since it was planned, who held it may have made it
-    /// larger or smaller, or another block may have come in its place: of the same slot, but of another size and
-    /// alignment, in a page of another class. A place that is too long is no good either: nobody would cut it.
-    pub(super) fn fits(&self, heap: &Inner, place: u32) -> bool {
-        let store = &heap.store;
-        store.room(place) == store.room(self.marked.victim.offset) && self.is_aligned(place)
-    }
-
-    /// Whether a place is aligned as the block is to be.
-    pub(super) fn is_aligned(&self, place: u32) -> bool {
-        place.is_multiple_of(self.align())
+    /// Moves the block to `place`, which has a header of its own and shares no byte with it; puts it back where that is no
+    /// place for it any more. Whether it was moved.
+    pub(super) fn move_to(self, heap: &Inner, pass: &mut Pass, place: u32) -> bool {
+        let head = heap.store.head(place);
+        // Since it was planned, who held the block may have made it larger or smaller, or another one may have come in its
+        // place: of the same slot, but of another size and alignment, in a page of another class. A place that is too long
+        // is no good either: nobody would cut it.
+        if head.room() != self.room || !place.is_multiple_of(self.align()) {
+            self.put_back(pass);
+            return false;
+        }
+        self.copy(heap, place);
+        self.adopt_size(&head);
+        pass.note_move(self.bytes);
+        self.publish(place);
+        true
     }
 
     /// Alignment of the block as it is now, in granules.
@@ -224,16 +231,16 @@ impl Locked<'_> {
     }
 
     /// Makes the block live where it was, and counts the move as cancelled.
-    pub(super) fn put_back(self, pass: &mut Pass) {
+    fn put_back(self, pass: &mut Pass) {
         pass.report.cancelled += 1;
         let offset = self.marked.victim.offset;
         self.publish(offset);
     }
 
-    /// Says at the place `to`, which has a header of its own, what the size of raw bytes is.
-    pub(super) fn adopt_size(&self, heap: &Inner, to: u32) {
+    /// Says at the new place what the size of raw bytes is.
+    pub(super) fn adopt_size(&self, to: &Head<'_>) {
         if let Some(size) = self.size {
-            heap.store.head(to).set_size(size);
+            to.set_size(size);
         }
     }
 
@@ -300,7 +307,8 @@ pub(super) fn move_all(
     let mut done = 0;
     while done < places.len() && !pass.is_over() {
         batch.prefetch(heap, done + BLOCKS_AHEAD, &places);
-        if move_to(heap, pass, &batch, done, places[done]) {
+        let locked = batch.lock(heap, pass, done);
+        if locked.is_some_and(|locked| locked.move_to(heap, pass, places[done])) {
             // Nobody can see the old place, which takes that of the new one in the list of what becomes free.
             places[done] = batch.victim(done).offset;
         }
@@ -313,19 +321,4 @@ pub(super) fn move_all(
         (false, true) => Outcome::NoRoom,
         (false, false) => Outcome::Done,
     }
-}
-
-/// Step 4 for one block: to a place that was reserved for it, with the room that was planned. Where that
-/// fails the report says why.
-fn move_to(heap: &Inner, pass: &mut Pass, batch: &Batch, number: usize, place: u32) -> bool {
-    let Some(locked) = batch.lock(heap, pass, number) else { return false };
-    if !locked.fits(heap, place) {
-        locked.put_back(pass);
-        return false;
-    }
-    locked.copy(heap, place);
-    locked.adopt_size(heap, place);
-    pass.note_move(locked.bytes);
-    locked.publish(place);
-    true
 }

@@ -3,8 +3,8 @@
 use super::mover::{Mover, Outcome, move_all};
 use super::pass::Pass;
 use super::round::Round;
-use super::seen::{Seen, blocks, is_ours, reopen, same, see, take_cells, with_slabs};
-use crate::block::{self, Owner};
+use super::seen::{Seen, blocks, held, is_ours, reopen, same, see, take_cells, with_slabs};
+use crate::block::Owner;
 use crate::heap::Inner;
 use crate::raw::GRANULE;
 use crate::size_class::granules;
@@ -116,9 +116,7 @@ pub(super) fn begin_raise(
         if !same(slabs, from) {
             return Begun::Gone;
         }
-        let geometry = shared.classes.geometry(from.class);
-        let mut held = slabs.blocks(&shared.memory, geometry, from.number);
-        held.retain(|(offset, _)| block::is_held(heap.store.header(*offset)));
+        let held = held(heap, slabs, from);
         if !held.is_empty() {
             return Begun::Held(held);
         }

@@ -2,7 +2,7 @@
 //! again whether it is still the same.
 
 use super::mover::Victim;
-use crate::block::Owner;
+use crate::block::{self, Owner};
 use crate::heap::Inner;
 use crate::pages::Label;
 use crate::size_class::granules;
@@ -87,6 +87,15 @@ pub(super) fn blocks(heap: &Inner, slab: &Seen) -> Vec<Victim> {
     let room = granules(slab.class);
     let victim = |(offset, owner)| Victim { offset, owner, room, shape: None };
     blocks.unwrap_or_default().into_iter().map(victim).collect()
+}
+
+/// The blocks of a slab that are held at the moment. Under the lock of its stripe.
+pub(super) fn held(heap: &Inner, slabs: &Slabs, slab: &Seen) -> Vec<(u32, Owner)> {
+    let shared = &heap.store.shared;
+    let geometry = shared.classes.geometry(slab.class);
+    let mut blocks = slabs.blocks(&shared.memory, geometry, slab.number);
+    blocks.retain(|(offset, _)| block::is_held(heap.store.header(*offset)));
+    blocks
 }
 
 /// Closes a slab; false where it is another by now, or empty.

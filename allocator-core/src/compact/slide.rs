@@ -169,20 +169,13 @@ fn slide_apart(
         }
         let Victim { offset, owner, .. } = batch.victim(number);
         let Some(locked) = batch.lock(heap, pass, number) else { continue };
-        let target = place.start + chunk::HEADER;
-        // Only now: who held the block until a moment ago may have resized it in place, or another may have come.
+        // Only now: who held the block until a moment ago may have resized it in place.
         let chunk = chunk::of_block(memory, offset);
-        if chunk.len != place.len || !locked.is_aligned(target) {
-            locked.put_back(pass);
+        if !locked.move_to(heap, pass, chunk::init_block(memory, *place, owner)) {
             continue;
         }
-        old.add(chunk);
-        chunk::init_block(memory, *place, owner);
-        locked.copy(heap, target);
-        locked.adopt_size(heap, target);
-        pass.note_move(locked.bytes);
         pass.report.useful_moves += 1;
-        locked.publish(target);
+        old.add(chunk);
         spare.add(Run { start: at, len: place.start - at });
         at = place.end();
         end = Some(at);
@@ -241,7 +234,7 @@ fn slide_over(heap: &Inner, pass: &mut Pass, batch: &Batch, gaps: &[Option<Run>]
         // The new header lies below the old block; the copy may run over the old header.
         locked.copy(heap, target + chunk::HEADER);
         let place = Run { start: target, len: chunk.len };
-        locked.adopt_size(heap, chunk::init_block(memory, place, owner));
+        locked.adopt_size(&heap.store.head(chunk::init_block(memory, place, owner)));
         pass.note_move(locked.bytes);
         pass.report.useful_moves += 1;
         locked.publish(target + chunk::HEADER);

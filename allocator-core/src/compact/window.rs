@@ -12,13 +12,11 @@
 use super::choice::{Choice, slabs_by_page};
 use super::mover::{Batch, Mover, Outcome, Victim, mark_all, move_all};
 use super::pass::Pass;
-use super::seen::{Seen, blocks, with_slabs};
+use super::seen::{Seen, blocks, held, same, see, with_slabs};
 use super::slide::victim;
-use crate::block;
 use crate::central::Central;
 use crate::chunk::{self, Kind};
 use crate::heap::Inner;
-use crate::pages::Label;
 use crate::placement::{Need, Run};
 use crate::slab::{Mode, Slabs};
 use crate::space::End;
@@ -202,16 +200,11 @@ impl<'h> Taken<'h> {
             self.heap.store.free(place);
             return;
         };
-        if !locked.fits(self.heap, place) {
-            locked.put_back(pass);
+        if !locked.move_to(self.heap, pass, place) {
             self.heap.store.free(place);
             return;
         }
-        locked.copy(self.heap, place);
-        locked.adopt_size(self.heap, place);
-        pass.note_move(locked.bytes);
         pass.report.useful_moves += 1;
-        locked.publish(place);
         let offset = batch.victim(number).offset;
         // The block's bytes are given up: whoever gets them next writes.
         memory.track_write(offset);
@@ -223,28 +216,25 @@ impl<'h> Taken<'h> {
     fn take_slab(&mut self, mover: &Mover<'_>, pass: &mut Pass, page: u32) -> Result<(), u32> {
         let heap = self.heap;
         let shared = &heap.store.shared;
-        let Label::Slab { stripe, class, slab: number } = shared.pages.label(page) else {
+        let Some(seen) = see(heap, page) else {
             // It is gone by itself; the next sweep finds what is there.
             return Ok(());
         };
-        let (stripe, class) = (usize::from(stripe), usize::from(class));
-        let geometry = shared.classes.geometry(class);
+        let Seen { stripe, number, class, .. } = seen;
         let closed = with_slabs(heap, stripe, |slabs| {
-            let slab = slabs.slab(number);
-            if slab.page != page || usize::from(slab.class) != class {
-                return None;
+            if !same(slabs, &seen) {
+                return Ok(false);
             }
-            let used = slab.used;
-            let held = slabs.blocks(&shared.memory, geometry, number);
-            if held.iter().any(|(offset, _)| block::is_held(heap.store.header(*offset))) {
-                return Some(Err(page));
+            if !held(heap, slabs, &seen).is_empty() {
+                return Err(page);
             }
             // It stays when it is empty, so that nobody else gets the page.
             slabs.close(number, Mode::Filling);
-            Some(Ok(Seen { stripe, number, class, page, used }))
+            Ok(true)
         });
-        let Some(Some(seen)) = closed else { return Ok(()) };
-        let seen = seen?;
+        if !closed.unwrap_or(Ok(false))? {
+            return Ok(());
+        }
         let before = pass.report.moves;
         for victims in blocks(heap, &seen).chunks(pass.batch()) {
             let outcome = move_all(heap, mover, pass, victims, |batch, places| {
@@ -256,7 +246,7 @@ impl<'h> Taken<'h> {
             }
         }
         let emptied = with_slabs(heap, stripe, |slabs| {
-            slabs.reopen(&shared.memory, &shared.pages, geometry, number)
+            slabs.reopen(&shared.memory, &shared.pages, shared.classes.geometry(class), number)
         });
         let page = emptied.flatten().ok_or(page)?;
         pass.report.useful_moves += pass.report.moves - before;

@@ -11,6 +11,7 @@
 
 use super::GRANULE;
 use super::os::{Mapping, OS_PAGE, can_release, prefer_huge_pages, release, resident};
+use super::prefetch::fetch;
 use crate::sync::atomic::AtomicU64;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -348,15 +349,9 @@ impl Memory {
         if start >= end { (to, to) } else { (start - first, end - first) }
     }
 
-    /// Begins to load the word of 8 bytes with this number into the cache.
-    #[inline]
-    pub(crate) fn prefetch_word(&self, index: u64) {
-        crate::table::fetch(self.base.wrapping_add(index as usize * 8));
-    }
-
     /// Begins to load the first line of a block into the cache.
     pub(crate) fn prefetch(&self, offset: u32) {
-        crate::table::fetch(self.base.wrapping_add(offset as usize * GRANULE));
+        fetch(self.base.wrapping_add(offset as usize * GRANULE));
     }
 
     /// Gives whole pages of the operating system back. False when the system refuses.

@@ -7,6 +7,7 @@
 
 pub(crate) mod memory;
 pub(crate) mod os;
+pub(crate) mod prefetch;
 pub(crate) mod words;
 pub(crate) mod zeroed;
 

@@ -8,6 +8,7 @@
 use super::{Slots, Table, TableGuard};
 use crate::handle::Handle;
 use crate::raw::GRANULE;
+use crate::raw::prefetch::{ENABLED, fetch};
 use crate::slot::{self, Snapshot};
 use core::ptr::NonNull;
 
@@ -16,23 +17,6 @@ const LINE: usize = 64;
 
 /// Lines of a block that are asked for; what is read in order the hardware fetches by itself.
 const LINES: usize = 4;
-
-/// Whether there is anything to do: not on processors whose instruction is not known here, nor in a model,
-/// which has no cache. Miri checks the way to the instruction.
-const ENABLED: bool = cfg!(all(not(loom), any(miri, target_arch = "x86_64")));
-
-/// Asks for the cache line of an address, which may be anything.
-#[inline(always)]
-pub(crate) fn fetch(address: *const u8) {
-    #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
-    {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: every x86-64 has the instruction; it is a hint, which accesses nothing and never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(any(loom, miri)))))]
-    let _ = address;
-}
 
 impl Slots {
     /// Begins to load the word of a slot into the cache.

@@ -22,7 +22,6 @@ mod take;
 mod vacant;
 mod view;
 
-pub(crate) use many::fetch;
 pub use reserve::{Replacement, Reservation};
 pub(crate) use retire::Effort;
 pub use view::{Hold, Table, TableGuard, TableSpec};
@@ -190,20 +189,30 @@ impl Slots {
 
     /// Takes up to `count` vacant slots; gives each with the generation of its next object. One lock.
     fn take_slots(&self, count: usize) -> Vec<(u32, u32)> {
-        let mut vacant = self.vacant.lock();
-        let taken = vacant.take(&self.words, count);
-        let end = taken.iter().map(|(slot, _)| slot + 1).max().unwrap_or(0);
-        // Relaxed: changed under the lock only.
-        if end > self.fresh.load(Ordering::Relaxed) {
-            // Release: see `used`.
-            self.fresh.store(end, Ordering::Release);
-        }
+        let mut taken = Vec::with_capacity(count);
+        self.take_each(count, |slot| taken.push(slot));
         taken
     }
 
     /// Takes a vacant slot, as [`take_slots`](Self::take_slots). `None` when every slot is in use or retired.
     fn take_slot(&self) -> Option<(u32, u32)> {
-        self.take_slots(1).pop()
+        let mut taken = None;
+        self.take_each(1, |slot| taken = Some(slot));
+        taken
+    }
+
+    fn take_each(&self, count: usize, mut put: impl FnMut((u32, u32))) {
+        let mut vacant = self.vacant.lock();
+        let mut end = 0;
+        vacant.take(&self.words, count, |taken| {
+            end = end.max(taken.0 + 1);
+            put(taken);
+        });
+        // Relaxed: changed under the lock only.
+        if end > self.fresh.load(Ordering::Relaxed) {
+            // Release: see `used`.
+            self.fresh.store(end, Ordering::Release);
+        }
     }
 
     /// Takes slots back, each with the generation that its next object gets. A slot without generations left

@@ -284,7 +284,7 @@ impl Slots {
             let held = self.held.lock();
             let bytes = |pair: &Pair| match self.is_typed() {
                 true => self.bytes,
-                false => heap.store.room(pair.offset()),
+                false => heap.store.head(pair.offset()).room(),
             };
             (held.len(), held.iter().map(bytes).sum::<usize>())
         };

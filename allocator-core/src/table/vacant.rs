@@ -138,20 +138,28 @@ impl Vacant {
         start..start.saturating_add(PAGE_SLOTS).min(self.limit)
     }
 
-    /// Takes up to `count` vacant slots of the lowest pages that have any, with the generations of their next objects. None
-    /// when every slot is in use or retired.
-    pub(super) fn take(&mut self, words: &WordArray, count: usize) -> Vec<(u32, u32)> {
-        let mut taken = Vec::with_capacity(count);
-        while taken.len() < count {
-            let Some(number) = self.lowest_page() else { break };
+    /// Takes up to `count` vacant slots of the lowest pages that have any, and tells `put` of each, with the generation of its
+    /// next object. Fewer when the others are in use or retired.
+    pub(super) fn take(
+        &mut self,
+        words: &WordArray,
+        count: usize,
+        mut put: impl FnMut((u32, u32)),
+    ) {
+        let mut left = count;
+        while left > 0 {
+            let Some(number) = self.lowest_page() else { return };
             let slots = self.slots(number);
             let page = &mut self.pages[number];
             self.touched += usize::from(page.bare as usize == slots.len());
-            let left = count - taken.len();
-            taken.extend(core::iter::from_fn(|| page.take(words, slots.end)).take(left));
+            while left > 0
+                && let Some(slot) = page.take(words, slots.end)
+            {
+                left -= 1;
+                put(slot);
+            }
             self.settle(number);
         }
-        taken
     }
 
     /// A page with a vacant slot: one that is in use, one that was given back, one that was never used.
@@ -262,8 +270,19 @@ mod tests {
         (Vacant::new(LIMIT, 7), WordArray::new(LIMIT as usize, false).unwrap())
     }
 
+    fn take(vacant: &mut Vacant, words: &WordArray, count: usize) -> Vec<(u32, u32)> {
+        let mut taken = Vec::new();
+        vacant.take(words, count, |slot| taken.push(slot));
+        taken
+    }
+
     fn take_all(vacant: &mut Vacant, words: &WordArray) -> Vec<(u32, u32)> {
-        vacant.take(words, 2 * LIMIT as usize)
+        take(vacant, words, 2 * LIMIT as usize)
+    }
+
+    fn load(words: &WordArray, slot: u32) -> Snapshot {
+        // Relaxed: the test is one thread.
+        Snapshot(words.get(slot).load(Ordering::Relaxed))
     }
 
     fn release_all(vacant: &mut Vacant, words: &WordArray) -> usize {
@@ -301,7 +320,7 @@ mod tests {
         assert_eq!(release_all(&mut vacant, &words), 4);
         assert_eq!((vacant.touched_bytes(), release_all(&mut vacant, &words)), (0, 0));
         for slot in 0..LIMIT {
-            let word = Snapshot(words.get(slot).load(Ordering::Relaxed));
+            let word = load(&words, slot);
             assert!(word.is_vacant() && (word.0 == 0 || !crate::raw::os::can_release()));
         }
         let expected = (0..LIMIT).map(|slot| (slot, if slot < PAGE_SLOTS { 90 } else { 8 }));
@@ -316,7 +335,7 @@ mod tests {
         assert_eq!(release_all(&mut vacant, &words), 0);
         vacant.put(&words, once((0, GENERATION_END)));
         assert_eq!(release_all(&mut vacant, &words), 0);
-        assert!(Snapshot(words.get(0).load(Ordering::Relaxed)).is_exhausted());
+        assert!(load(&words, 0).is_exhausted());
         assert_eq!(take_all(&mut vacant, &words).len() as u32, PAGE_SLOTS - 1);
     }
 
@@ -326,9 +345,9 @@ mod tests {
         take_all(&mut vacant, &words);
         (0..PAGE_SLOTS).for_each(|slot| vacant.put(&words, once((slot, 8))));
         let pages = vacant.part(&words, usize::MAX).unwrap();
-        assert_eq!((vacant.take(&words, 1), vacant.part(&words, 1)), (vec![], None));
+        assert_eq!((take(&mut vacant, &words, 1), vacant.part(&words, 1)), (vec![], None));
         vacant.join(pages);
-        assert_eq!(vacant.take(&words, 1), [(0, 8)]);
+        assert_eq!(take(&mut vacant, &words, 1), [(0, 8)]);
     }
 
     #[test]
@@ -348,7 +367,9 @@ mod tests {
                     }
                 }
                 n if n < 60 => {
-                    let Some((slot, generation)) = vacant.take(&words, 1).pop() else { continue };
+                    let Some((slot, generation)) = take(&mut vacant, &words, 1).pop() else {
+                        continue;
+                    };
                     assert!(used.insert(slot), "slot {slot} is in use");
                     let before = last.insert(slot, generation);
                     assert!(before.is_none_or(|before| before < generation), "slot {slot}");
