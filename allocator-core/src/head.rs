@@ -36,7 +36,8 @@ impl Store {
     ///
     /// The block must not go away meanwhile: the caller is inside a read-side section and found it through
     /// its slot, holds it, or owns it.
-    #[inline]
+    // Always, so that who asks for one thing pays for nothing else.
+    #[inline(always)]
     pub(crate) fn head(&self, offset: u32) -> Head<'_> {
         let memory = self.memory();
         let (index, cell) = match self.shared.pages.label(offset) {
@@ -51,7 +52,7 @@ impl Store {
     }
 
     /// Its header word.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn header(&self, offset: u32) -> &AtomicU64 {
         self.head(offset).header
     }

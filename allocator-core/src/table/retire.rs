@@ -209,16 +209,22 @@ impl Slots {
     }
 
     /// Puts a retired object that is pinned on the list of those; false where it is not.
+    #[inline(always)]
     fn set_aside(&self, heap: &Inner, object: Pair) -> bool {
         let held = block::is_held(heap.store.header(object.offset()));
         if held {
-            self.held.lock().push(object);
-            // SeqCst: with the fence in `last_hold_gone`, either we see the last pin gone (in `reclaim_held`), or
-            // its owner sees the object on the list. Needed only once the pool is gone, when nobody else
-            // would look.
-            fence(Ordering::SeqCst);
+            self.push_held(object);
         }
         held
+    }
+
+    #[cold]
+    fn push_held(&self, object: Pair) {
+        self.held.lock().push(object);
+        // SeqCst: with the fence in `last_hold_gone`, either we see the last pin gone (in `reclaim_held`), or
+        // its owner sees the object on the list. Needed only once the pool is gone, when nobody else
+        // would look.
+        fence(Ordering::SeqCst);
     }
 
     /// Drops an object and recycles its slot and block, these even when the drop panics.
