@@ -85,6 +85,7 @@ impl Head<'_> {
 
     /// Says what the size of the raw bytes is, which have room in the block. The caller may change the block, as
     /// [`block::set_shape`] says.
+    #[inline(always)]
     pub(crate) fn set_size(&self, size: Size) {
         let slack = match self.cell {
             Some(room) => room - size.bytes,

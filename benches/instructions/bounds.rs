@@ -12,8 +12,8 @@ pub(crate) const BOUNDS: [(Operation, Cost); 7] = [
     (Operation::GetUnderGuard, Cost::new(18.0, 0.0, 0.0)),
     (Operation::GetOwnGuard, Cost::new(46.0, 0.0, 0.0)),
     (Operation::Insert, Cost::new(287.0, 0.24, 0.001)),
-    (Operation::Remove, Cost::new(269.0, 1.2, 0.001)),
+    (Operation::Remove, Cost::new(253.0, 1.2, 0.001)),
     (Operation::Replace, Cost::new(120.0, 1.2, 0.0)),
     (Operation::Move, Cost::new(922.0, 2.3, 0.010)),
-    (Operation::RawPair, Cost::new(535.0, 1.2, 0.0)),
+    (Operation::RawPair, Cost::new(519.0, 1.2, 0.0)),
 ];

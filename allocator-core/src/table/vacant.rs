@@ -99,6 +99,19 @@ impl Pages {
     }
 }
 
+/// What a page is, which says in which sets it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// No slot of it can be handed out.
+    Full,
+    /// Some can.
+    Open,
+    /// All can, and some of their words were used.
+    Idle,
+    /// All are bare.
+    Bare,
+}
+
 impl Page {
     /// Takes the first slot of the list, or the first bare one; `end` is the last slot's successor.
     fn take(&mut self, words: &WordArray, end: u32) -> Option<(u32, u32)> {
@@ -149,7 +162,7 @@ impl Vacant {
         let mut left = count;
         while left > 0 {
             let Some(number) = self.lowest_page() else { return };
-            let slots = self.slots(number);
+            let (slots, was) = (self.slots(number), self.state(number));
             let page = &mut self.pages[number];
             self.touched += usize::from(page.bare as usize == slots.len());
             while left > 0
@@ -158,7 +171,7 @@ impl Vacant {
                 left -= 1;
                 put(slot);
             }
-            self.settle(number);
+            self.settle(number, was);
         }
     }
 
@@ -180,14 +193,9 @@ impl Vacant {
     /// Takes slots back, each with the generation that its next object gets. One without generations left is retired for
     /// good, and its page stays.
     pub(super) fn put(&mut self, words: &WordArray, slots: impl Iterator<Item = (u32, u32)>) {
-        // The page of the slots before.
-        let mut changed = None;
         for (slot, generation) in slots {
             let number = (slot / PAGE_SLOTS) as usize;
-            if changed != Some(number) {
-                changed.into_iter().for_each(|page| self.settle(page));
-            }
-            changed = Some(number);
+            let was = self.state(number);
             let page = &mut self.pages[number];
             let link = if generation >= GENERATION_END {
                 NONE
@@ -198,19 +206,30 @@ impl Vacant {
             // Relaxed: nothing is published; the next user of the slot gets it through the lock of the list. A reader with a
             // stale handle finds it vacant with either value.
             words.get(slot).store(Snapshot::vacant(generation, link).0, Ordering::Relaxed);
+            self.settle(number, was);
         }
-        changed.into_iter().for_each(|page| self.settle(page));
     }
 
-    /// Puts a page that was changed into the sets that it belongs to.
-    fn settle(&mut self, number: usize) {
+    /// Puts a page that was changed into the sets that it belongs to; `was` is what it was before.
+    fn settle(&mut self, number: usize, was: State) {
+        let is = self.state(number);
+        if is == was {
+            return;
+        }
+        self.open.put(number, matches!(is, State::Open | State::Idle));
+        self.bare.put(number, is == State::Bare);
+        self.idle.put(number, is == State::Idle);
+    }
+
+    fn state(&self, number: usize) -> State {
         let room = self.slots(number).len() as u32;
-        let page = self.pages[number];
-        let vacant = page.listed + page.bare;
-        let is_bare = page.bare == room;
-        self.open.put(number, vacant > 0 && !is_bare);
-        self.bare.put(number, is_bare);
-        self.idle.put(number, vacant == room && !is_bare);
+        let page = &self.pages[number];
+        match page.listed + page.bare {
+            _ if page.bare == room => State::Bare,
+            0 => State::Full,
+            vacant if vacant == room => State::Idle,
+            _ => State::Open,
+        }
     }
 
     /// Bytes of pages that slots were taken from and that were not given back since.
@@ -226,9 +245,9 @@ impl Vacant {
         let longest = (first + most.min(RELEASE_MAX)).min(end);
         let last = (first..longest).find(|page| !self.idle.bits.get(*page)).unwrap_or(longest);
         for number in first..last {
-            let generation = self.watermark(words, number);
+            let (generation, was) = (self.watermark(words, number), self.state(number));
             self.pages[number] = Page { head: NONE, listed: 0, bare: 0, generation };
-            self.settle(number);
+            self.settle(number, was);
         }
         Some(first..last)
     }
@@ -252,8 +271,9 @@ impl Vacant {
     pub(super) fn join(&mut self, pages: Range<usize>) {
         self.touched -= pages.len();
         for number in pages {
+            let was = self.state(number);
             self.pages[number].bare = self.slots(number).len() as u32;
-            self.settle(number);
+            self.settle(number, was);
         }
     }
 }
