@@ -6,7 +6,8 @@
 //!
 //! Both arrays begin as zeroes, and nothing here writes a zero over a zero. The parts of a large map
 //! that were never set therefore need no memory of their own, and those where nothing is set any more
-//! can be given back.
+//! can be given back. Nor is such a part read: the system would put a shared page of zeroes there, and
+//! to replace that by one that can be written, interrupt every core that runs a thread of the process.
 //!
 //! A bitmap knows no lock: whoever shares one keeps it behind theirs.
 
@@ -50,7 +51,7 @@ impl Bitmap {
     /// Whether `bit` is set. O(1).
     pub(crate) fn get(&self, bit: usize) -> bool {
         debug_assert!(bit < self.bits);
-        self.words[bit / WORD] >> (bit % WORD) & 1 != 0
+        self.word(bit / WORD) >> (bit % WORD) & 1 != 0
     }
 
     /// Sets `bit`. O(1).
@@ -89,7 +90,7 @@ impl Bitmap {
         // The answer is often in the first word, and then the summary need not be read.
         while span.start < span.end {
             let word = span.start;
-            let found = self.words[word] & mask(word, from, to);
+            let found = self.word(word) & mask(word, from, to);
             if found != 0 {
                 return Some(word * WORD + found.trailing_zeros() as usize);
             }
@@ -104,7 +105,7 @@ impl Bitmap {
         let mut span = self.words_of(down_to, from + 1);
         while span.start < span.end {
             let word = span.end - 1;
-            let found = self.words[word] & mask(word, down_to, from + 1);
+            let found = self.word(word) & mask(word, down_to, from + 1);
             if found != 0 {
                 return Some(word * WORD + found.ilog2() as usize);
             }
@@ -117,7 +118,7 @@ impl Bitmap {
     /// not tell full words from others.
     pub(crate) fn next_clear(&self, from: usize, to: usize) -> Option<usize> {
         self.words_of(from, to).find_map(|word| {
-            let found = !self.words[word] & mask(word, from, to);
+            let found = !self.word(word) & mask(word, from, to);
             (found != 0).then(|| word * WORD + found.trailing_zeros() as usize)
         })
     }
@@ -128,7 +129,7 @@ impl Bitmap {
         let mut span = self.words_of(from, to);
         let mut count = 0;
         while let Some(word) = self.next_word(span.start, span.end) {
-            count += (self.words[word] & mask(word, from, to)).count_ones() as usize;
+            count += (self.word(word) & mask(word, from, to)).count_ones() as usize;
             span.start = word + 1;
         }
         count
@@ -137,18 +138,38 @@ impl Bitmap {
     /// Gives the memory of those of the `pages` that were written and have no set bit back to the system, of the words
     /// only: the summary is small. One step a page. Whether there are no pages behind these.
     pub(crate) fn release_clear(&mut self, pages: Range<usize>) -> bool {
-        /// Words of the summary for a page of words.
-        const SUMMARY: usize = PAGE_WORDS / WORD;
         let all = self.words.len().div_ceil(PAGE_WORDS);
-        for page in pages.start..pages.end.min(all) {
-            let end = ((page + 1) * SUMMARY).min(self.summary.len());
-            let is_written = self.written[page / WORD] >> (page % WORD) & 1 != 0;
-            if is_written && self.summary[page * SUMMARY..end].iter().all(|word| *word == 0) {
-                self.words.release(page..page + 1);
+        let end = pages.end.min(all);
+        let mut page = pages.start;
+        while page < end {
+            let from = page;
+            while page < end && self.is_clear_again(page) {
                 self.written[page / WORD] &= !(1 << (page % WORD));
+                page += 1;
             }
+            // Neighbours together: each call of the system interrupts the readers.
+            self.words.release(from..page);
+            page += 1;
         }
         pages.end >= all
+    }
+
+    /// Whether a page of words was written since it was last given back, and has no set bit.
+    fn is_clear_again(&self, page: usize) -> bool {
+        /// Words of the summary for a page of words.
+        const SUMMARY: usize = PAGE_WORDS / WORD;
+        let summary = page * SUMMARY..((page + 1) * SUMMARY).min(self.summary.len());
+        self.is_written(page) && self.summary[summary].iter().all(|word| *word == 0)
+    }
+
+    /// Whether a page of words was written since it was last given back; all its words are zero if not.
+    fn is_written(&self, page: usize) -> bool {
+        self.written[page / WORD] >> (page % WORD) & 1 != 0
+    }
+
+    /// The word numbered `index`.
+    fn word(&self, index: usize) -> u64 {
+        if self.is_written(index / PAGE_WORDS) { self.words[index] } else { 0 }
     }
 
     /// The words that `[from, to)` meets; none where that span is empty.
@@ -158,16 +179,18 @@ impl Bitmap {
     }
 
     fn add(&mut self, word: usize, bits: u64) {
-        if self.words[word] == 0 {
-            self.written[word / (PAGE_WORDS * WORD)] |= 1 << (word / PAGE_WORDS % WORD);
+        let page = word / PAGE_WORDS;
+        if self.is_written(page) {
+            self.words[word] |= bits;
+        } else {
+            self.written[page / WORD] |= 1 << (page % WORD);
+            self.words[word] = bits;
         }
-        self.words[word] |= bits;
         self.summary[word / WORD] |= 1 << (word % WORD);
     }
 
     fn take(&mut self, word: usize, bits: u64) {
-        // Reading first keeps untouched memory untouched.
-        if self.words[word] & bits != 0 {
+        if self.word(word) & bits != 0 {
             self.words[word] &= !bits;
             if self.words[word] == 0 {
                 self.summary[word / WORD] &= !(1 << (word % WORD));

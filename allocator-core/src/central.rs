@@ -11,7 +11,7 @@ use crate::space::{End, Space};
 use crate::stripe::Request;
 
 /// Granules of a page of the operating system.
-const PAGE: u32 = (OS_PAGE / GRANULE) as u32;
+pub(crate) const PAGE: u32 = (OS_PAGE / GRANULE) as u32;
 
 /// Free runs that are looked at for a place below a block before it stays where it is.
 pub(crate) const LOOKS_MAX: usize = 64;
@@ -20,8 +20,8 @@ pub(crate) const LOOKS_MAX: usize = 64;
 pub(crate) struct Central {
     pub(crate) space: Space,
     /// Pages of the operating system that were touched since they were last given back.
-    committed: Bitmap,
-    committed_pages: usize,
+    pub(crate) committed: Bitmap,
+    pub(crate) committed_pages: usize,
     lo: u32,
     hi: u32,
 }
@@ -157,81 +157,6 @@ impl Central {
     /// Bytes of pages that were touched and not given back since.
     pub(crate) fn committed(&self) -> usize {
         self.committed_pages * OS_PAGE
-    }
-
-    /// Gives pages that lie inside free runs and in `lo..hi` back to the operating system, in address order, until
-    /// `limits` are reached: pages, and free runs that are looked at. Gives the number of pages, and up to
-    /// where that is done. O(limits).
-    pub(crate) fn release_some(
-        &mut self,
-        memory: &Memory,
-        lo: u32,
-        hi: u32,
-        limits: (usize, usize),
-    ) -> (usize, u32) {
-        if !memory.can_release() {
-            return (0, hi);
-        }
-        let mut released = 0;
-        // The run that `lo` lies in begins before it.
-        let mut at = self.space.previous_start(lo).unwrap_or(lo);
-        for _ in 0..limits.1 {
-            let Some(run) = self.space.next_run(memory, at, hi) else { return (released, hi) };
-            at = run.end();
-            // The granule with the tag and the one with the footer stay.
-            let (first, last) = ((run.start + 1).div_ceil(PAGE), (run.end() - 1) / PAGE);
-            let (first, last) = memory.worth_releasing(first as usize, last as usize);
-            let mut page = first.max(lo.div_ceil(PAGE) as usize);
-            let end = last.min((hi / PAGE) as usize);
-            while let Some(from) = self.committed.next_set(page, end.max(page)) {
-                let to = self.committed.next_clear(from, end).unwrap_or(end);
-                let to = to.min(from + limits.0 - released);
-                if !self.release_range(memory, from, to) {
-                    return (released, hi);
-                }
-                released += to - from;
-                page = to;
-                if released >= limits.0 {
-                    return (released, (to as u32 * PAGE).clamp(lo, hi));
-                }
-            }
-        }
-        (released, at.clamp(lo, hi))
-    }
-
-    /// Where more than `most` bytes are committed, gives back as many pages of the free `run`, its highest ones,
-    /// `pages` at most.
-    pub(crate) fn keep_committed(&mut self, memory: &Memory, run: Run, most: usize, pages: usize) {
-        if run.len < 2 || !memory.can_release() {
-            return;
-        }
-        let lo = (run.start + 1).div_ceil(PAGE) as usize;
-        let mut end = ((run.end() - 1) / PAGE) as usize;
-        let least = self.committed_pages.saturating_sub(pages);
-        while self.committed() > most && self.committed_pages > least && lo < end {
-            let Some(last) = self.committed.prev_set(end - 1, lo) else { return };
-            let excess = (self.committed() - most).div_ceil(OS_PAGE);
-            let excess = excess.min(self.committed_pages - least);
-            let mut from = last;
-            while from > lo && last - from + 1 < excess && self.committed.get(from - 1) {
-                from -= 1;
-            }
-            if !self.release_range(memory, from, last + 1) {
-                return;
-            }
-            end = from;
-        }
-    }
-
-    /// Gives back committed pages that lie inside a free run; false when the system refuses.
-    fn release_range(&mut self, memory: &Memory, from: usize, to: usize) -> bool {
-        // SAFETY: the pages lie inside a free run between its tags, and the lock of the centre is held.
-        if !unsafe { memory.release(from, to - from) } {
-            return false;
-        }
-        self.committed.clear_range(from, to);
-        self.committed_pages -= to - from;
-        true
     }
 
     /// The pages of a run are about to be written.

@@ -77,9 +77,10 @@ mod table;
 mod threads;
 
 mod bitmap;
-#[allow(unsafe_code)]
 mod central;
 mod chunk;
+#[allow(unsafe_code)]
+mod decommit;
 mod head;
 mod pages;
 mod placement;

@@ -2,14 +2,16 @@
 
 use super::pass::Pass;
 use super::round::Round;
+use crate::central::Central;
+use crate::decommit::Decommit;
 use crate::heap::Inner;
-use crate::placement::Run;
 use crate::raw::GRANULE;
 use crate::raw::os::OS_PAGE;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// Pages of the system that one step gives back, without and with a clock.
-const PAGES: usize = 4096;
+const PAGES: usize = 1024;
 const PAGES_IN_TIME: usize = 64;
 
 /// Free runs that one step looks at.
@@ -21,20 +23,15 @@ const WAITING_MAX: u32 = (4 << 20) / GRANULE as u32;
 /// Memory that became free by moves and is still backed by pages.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    runs: Vec<Run>,
+    /// Granules at which it begins and of which it consists. What is near is given back together.
+    runs: BTreeMap<u32, u32>,
     granules: u32,
 }
 
 impl Pending {
     pub(super) fn add(&mut self, start: u32, len: u32) {
-        self.granules += len;
-        match self.runs.last_mut() {
-            Some(last) if last.end() == start => last.len += len,
-            Some(last) if start + len == last.start => {
-                *last = Run { start, len: last.len + len };
-            }
-            _ => self.runs.push(Run { start, len }),
-        }
+        // Pages of slabs: one that became free again before it was given back waits once.
+        self.granules += len - self.runs.insert(start, len).unwrap_or(0);
     }
 
     /// Whether so much waits that it should be given back before more is moved.
@@ -44,14 +41,20 @@ impl Pending {
 
     /// One step; false when nothing waits. Memory that has other users by now is theirs.
     pub(super) fn give_back(&mut self, heap: &Inner, pass: &mut Pass) -> bool {
-        let Some(run) = self.runs.last_mut() else { return false };
-        let end = give_back(heap, pass, run.start, run.end());
-        let done = end - run.start;
-        self.granules -= done;
-        *run = Run { start: end, len: run.len - done };
-        if run.len == 0 {
-            self.runs.pop();
+        if self.runs.is_empty() {
+            return false;
         }
+        give_back(heap, pass, |central, decommit| {
+            while !decommit.is_full()
+                && let Some((start, len)) = self.runs.pop_first()
+            {
+                let end = central.collect(heap.store.memory(), (start, start + len), decommit);
+                self.granules -= end - start;
+                if end < start + len {
+                    self.runs.insert(end, start + len - end);
+                }
+            }
+        });
         true
     }
 
@@ -67,7 +70,10 @@ impl Pending {
 /// One step of the stage that gives back all that is left; false when it is done.
 pub(super) fn release(heap: &Inner, pass: &mut Pass, round: &mut Round) -> bool {
     let (lo, hi) = heap.store.memory().bounds();
-    round.at = give_back(heap, pass, round.at.max(lo), hi);
+    let from = round.at.max(lo);
+    give_back(heap, pass, |central, decommit| {
+        round.at = central.collect(heap.store.memory(), (from, hi), decommit);
+    });
     round.at < hi
 }
 
@@ -92,16 +98,15 @@ pub(super) fn release_maps(heap: &Inner, pass: &Pass, round: &mut Round) -> bool
     !done
 }
 
-/// Gives back pages of free memory in `lo..hi`, not too many; up to where that is done.
-fn give_back(heap: &Inner, pass: &mut Pass, lo: u32, hi: u32) -> u32 {
-    let pages = if pass.is_timed() { PAGES_IN_TIME } else { PAGES };
-    let limits = (pages, RUNS);
+/// Gives back the pages of free memory that are collected, not too many.
+fn give_back(heap: &Inner, pass: &mut Pass, collect: impl FnOnce(&mut Central, &mut Decommit)) {
+    let mut decommit = Decommit::new(if pass.is_timed() { PAGES_IN_TIME } else { PAGES }, RUNS);
     let start = Instant::now();
     let mut central = heap.store.central();
-    let (released, end) = central.release_some(heap.store.memory(), lo, hi, limits);
+    collect(&mut central, &mut decommit);
+    let released = central.decommit(heap.store.memory(), decommit);
     pass.report.freed_bytes += (released * OS_PAGE) as u64;
     pass.report.releasing += start.elapsed();
-    end
 }
 
 #[cfg(all(test, not(loom)))]
@@ -109,13 +114,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_wait_as_one() {
+    fn what_becomes_free_twice_waits_once() {
         let mut pending = Pending::default();
-        for start in [100, 110, 90, 300, 310] {
+        for start in [100, 110, 90, 100] {
             pending.add(start, 10);
         }
-        let runs = [Run { start: 90, len: 30 }, Run { start: 300, len: 20 }];
-        assert_eq!((&pending.runs[..], pending.granules), (&runs[..], 50));
+        assert_eq!((pending.runs.len(), pending.granules), (3, 30));
         assert!(!pending.is_long());
     }
 }

@@ -10,10 +10,12 @@
 //! bytes of a live object is the invariant of the callers: spaces and slabs only name granules they own.
 
 use super::GRANULE;
-use super::os::{Mapping, OS_PAGE, can_release, prefer_huge_pages, release, resident};
+use super::os::{Mapping, OS_PAGE, can_release, prefer_huge_pages, resident};
 use super::prefetch::fetch;
+use super::together::release_all;
 use crate::sync::atomic::AtomicU64;
 use core::mem::MaybeUninit;
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
@@ -354,15 +356,17 @@ impl Memory {
         fetch(self.base.wrapping_add(offset as usize * GRANULE));
     }
 
-    /// Gives whole pages of the operating system back. False when the system refuses.
+    /// Gives ranges of whole pages of the operating system back, together. False when the system refuses.
     ///
     /// # Safety
     /// Nobody needs the bytes of these pages, and the caller holds the lock of the space they are in.
-    pub(crate) unsafe fn release(&self, page: usize, pages: usize) -> bool {
-        debug_assert!(self.can_release());
-        self.check((page * (OS_PAGE / GRANULE)) as u32, pages * OS_PAGE);
-        // SAFETY: a page-aligned range of the mapping; the rest is the caller's duty.
-        unsafe { release(self.base.wrapping_add(page * OS_PAGE), pages * OS_PAGE) }
+    pub(crate) unsafe fn release(&self, pages: &[Range<usize>]) -> bool {
+        debug_assert!(self.can_release() || pages.is_empty());
+        for range in pages {
+            self.check((range.start * (OS_PAGE / GRANULE)) as u32, range.len() * OS_PAGE);
+        }
+        // SAFETY: page-aligned ranges of the mapping; the rest is the caller's duty.
+        unsafe { release_all(self.base, pages) }
     }
 
     /// Resident bytes of the buffer, where the system tells.

@@ -8,6 +8,7 @@
 pub(crate) mod memory;
 pub(crate) mod os;
 pub(crate) mod prefetch;
+mod together;
 pub(crate) mod words;
 pub(crate) mod zeroed;
 

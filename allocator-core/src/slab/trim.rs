@@ -90,14 +90,16 @@ impl Slabs {
         if !memory.can_release() || kept >= slab.kept || !slab.page.is_multiple_of(PAGE) {
             return 0;
         }
-        let (first, count) = ((slab.page + kept) / PAGE, (slab.kept - kept) / PAGE);
+        let page = |granules| ((slab.page + granules) / PAGE) as usize;
+        let pages = page(kept)..page(slab.kept);
+        let bytes = (pages.len() * OS_PAGE) as u64;
         // SAFETY: behind the last cell that was handed out there is nothing, and the stripe's lock is held.
-        if !unsafe { memory.release(first as usize, count as usize) } {
+        if !unsafe { memory.release(&[pages]) } {
             return 0;
         }
         self.totals.trimmed += u64::from(slab.kept - kept);
         slab.kept = kept;
-        u64::from(count) * OS_PAGE as u64
+        bytes
     }
 
     /// Checks counts, free lists and labels of every slab.
