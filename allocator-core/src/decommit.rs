@@ -11,7 +11,7 @@ use crate::raw::os::OS_PAGE;
 use core::ops::Range;
 
 /// Ranges that are given back together.
-const RANGES_MAX: usize = 64;
+const RANGES_MAX: usize = 128;
 
 /// Pages that are to be given back together; nobody else counts them as committed any more. They are given back under the lock
 /// under which they were collected.

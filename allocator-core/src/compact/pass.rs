@@ -146,6 +146,13 @@ impl Pass {
         most.min(usize::try_from(left).unwrap_or(most)).max(2)
     }
 
+    /// How many of so many blocks are marked at a time: all of them rather than few that are left over, where nothing ends
+    /// the pass meanwhile.
+    pub(super) fn batch_of(&self, blocks: usize) -> usize {
+        let most = self.batch();
+        if self.is_thorough() && blocks < 2 * most { blocks } else { most.min(blocks) }
+    }
+
     /// Bytes of blocks that are marked at a time, one block at least.
     pub(super) fn batch_bytes(&self) -> usize {
         if self.is_timed() { BATCH_BYTES_IN_TIME } else { BATCH_BYTES }

@@ -145,7 +145,7 @@ pub(super) fn carry(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, raise:
     let mut rest = &victims[..];
     let mut outcome = Outcome::Done;
     while outcome == Outcome::Done && !rest.is_empty() {
-        let (batch, after) = rest.split_at(pass.batch().min(rest.len()));
+        let (batch, after) = rest.split_at(pass.batch_of(rest.len()));
         rest = after;
         outcome = move_all(heap, mover, pass, batch, |batch, places| {
             let targets = core::slice::from_ref(&to);

@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// Pages of the system that one step gives back, without and with a clock.
-const PAGES: usize = 1024;
+const PAGES: usize = 2048;
 const PAGES_IN_TIME: usize = 64;
 
 /// Free runs that one step looks at.
 const RUNS: usize = 128;
 
 /// Granules that may wait to be given back before a pass sees to them: many pages at a time cost less.
-const WAITING_MAX: u32 = (4 << 20) / GRANULE as u32;
+const WAITING_MAX: u32 = (8 << 20) / GRANULE as u32;
 
 /// Memory that became free by moves and is still backed by pages.
 #[derive(Debug, Default)]

@@ -142,14 +142,15 @@ fn empty(
 ) -> Outcome {
     let mut rest = victims;
     while !rest.is_empty() {
-        let room = find_room(heap, mover, pass, round, class, pass.batch().min(rest.len()));
+        let most = pass.batch_of(rest.len());
+        let room = find_room(heap, mover, pass, round, class, most);
         if pass.is_over() {
             return Outcome::Over;
         }
         if room == 0 {
             return Outcome::NoRoom;
         }
-        let (batch, after) = rest.split_at(room.min(pass.batch()).min(rest.len()));
+        let (batch, after) = rest.split_at(room.min(most));
         rest = after;
         let targets = &round.targets;
         let outcome = move_all(heap, mover, pass, batch, |batch, places| {

@@ -24,8 +24,8 @@ pub(crate) unsafe fn release_all(base: *mut u8, pages: &[Range<usize>]) -> bool 
 unsafe fn at_once(base: *mut u8, pages: &[Range<usize>]) -> bool {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// Ranges of one call: what the system copies without asking for memory of its own is less, what it takes at most more.
-    const RANGES_MAX: usize = 64;
+    /// Ranges of one call; the system takes 1024 (`UIO_MAXIOV`).
+    const RANGES_MAX: usize = 128;
     /// Stands for the process that calls (`PIDFD_SELF` of `pidfd_open(2)`), after a fork too.
     const SELF: libc::c_int = -10_000;
     /// The system does not know the call, or that name of the process.
