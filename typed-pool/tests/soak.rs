@@ -2,7 +2,8 @@
 //! objects that are purged, the background defragmenter. Every object is verified, the committed memory stays bounded,
 //! and nothing is left in the end.
 //!
-//! A second by default; `SOAK_SECONDS=600` makes it a soak.
+//! A second by default; `SOAK_SECONDS=600` makes it a soak, which also looks at the resident size of the process: flat from the
+//! second heap of each policy on. `--nocapture` shows it.
 
 #![cfg(not(any(loom, miri)))]
 
@@ -18,6 +19,9 @@ use typed_pool::{Budget, Handle, Heap, Pinned, Policy, Pool};
 
 const CAPACITY: usize = 16 << 20;
 
+/// What the process may grow by, after each policy had a heap: the arenas of the system's allocator change sides.
+const GROWTH_MAX: usize = 4 << 20;
+
 /// Objects of three sizes: small ones with a `Drop`, ones in slabs, ones with chunks of their own.
 struct Pools {
     counted: Pool<Counted>,
@@ -28,6 +32,12 @@ struct Pools {
 fn time() -> Duration {
     let seconds = std::env::var("SOAK_SECONDS").ok();
     Duration::from_secs(seconds.map_or(1, |seconds| seconds.parse().expect("a number of seconds")))
+}
+
+/// Resident bytes of the process, where the system tells: pages, in `proc_pid_statm(5)`.
+fn resident() -> Option<usize> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    Some(statm.split(' ').nth(1)?.parse::<usize>().ok()? * 4096)
 }
 
 /// What one thread has put in, and how it finds it again.
@@ -223,37 +233,41 @@ fn era(heap: &Heap, drops: &Drops, seed: u64, until: Instant) {
     pins.iter().for_each(|(pin, id)| assert_eq!(**pin, [*id; 60], "it outlives its pool"));
 }
 
+/// A heap with a background defragmenter, from its beginning to its end.
+fn life(policy: Policy, seed: u64) {
+    let builder = Heap::builder().capacity(CAPACITY).policy(policy);
+    let heap = builder.compact_when_full(seed.is_multiple_of(2)).build().unwrap();
+    let background = heap.defragmenter().interval(Duration::from_millis(1)).ignore_below(0);
+    let background = background.cpu_share(0.05, 0.5).start().unwrap();
+    let drops = Arc::new(Drops::default());
+    for turn in 0..3 {
+        let until = Instant::now() + (time() / 6).min(Duration::from_secs(5));
+        era(&heap, &drops, seed * 10 + turn, until);
+        assert_eq!(drops.live(), 0, "objects of a pool that is gone");
+        heap.flush();
+        let report = heap.defragment();
+        let stats = heap.stats();
+        assert_eq!((stats.live_blocks, stats.pending_blocks, stats.pools), (0, 0, 0), "{stats:?}");
+        assert!(stats.committed < 256 << 10, "{policy}: it grows: {report}, {stats:?}");
+        assert!(stats.slot_bytes < 64 << 10, "{policy}: slots of raw blocks: {stats:?}");
+        heap.verify().unwrap();
+    }
+    let stats = background.stop();
+    assert!(stats.passes > 0, "{policy}: {stats:?}");
+}
+
 #[test]
 fn everything_at_once_leaves_nothing_behind() {
     let end = Instant::now() + time();
+    let mut largest = 0;
     for (seed, policy) in (1..).zip(Policy::ALL.iter().cycle()) {
-        let builder = Heap::builder().capacity(CAPACITY).policy(*policy);
-        let heap = builder.compact_when_full(seed % 2 == 0).build().unwrap();
-        let background = heap.defragmenter().interval(Duration::from_millis(1)).ignore_below(0);
-        let background = background.cpu_share(0.05, 0.5).start().unwrap();
-        let drops = Arc::new(Drops::default());
-        for turn in 0..3 {
-            era(
-                &heap,
-                &drops,
-                seed * 10 + turn,
-                Instant::now() + (time() / 6).min(Duration::from_secs(5)),
-            );
-            assert_eq!(drops.live(), 0, "objects of a pool that is gone");
-            heap.flush();
-            let report = heap.defragment();
-            let stats = heap.stats();
-            assert_eq!(
-                (stats.live_blocks, stats.pending_blocks, stats.pools),
-                (0, 0, 0),
-                "{stats:?}"
-            );
-            assert!(stats.committed < 256 << 10, "{policy}: it grows: {report}, {stats:?}");
-            assert!(stats.slot_bytes < 64 << 10, "{policy}: slots of raw blocks: {stats:?}");
-            heap.verify().unwrap();
+        life(*policy, seed);
+        let resident = resident().unwrap_or(0);
+        println!("heap {seed}, {policy}: {} KiB are resident after it", resident >> 10);
+        if seed <= Policy::ALL.len() as u64 {
+            largest = largest.max(resident);
         }
-        let stats = background.stop();
-        assert!(stats.passes > 0, "{policy}: {stats:?}");
+        assert!(resident <= largest + GROWTH_MAX, "it grew from {largest} to {resident} bytes");
         if Instant::now() >= end && seed >= 2 {
             return;
         }
