@@ -20,7 +20,7 @@ const BATCH_IN_TIME: usize = if cfg!(loom) { 2 } else { 128 };
 
 /// Bytes of one batch, without and with a clock.
 const BATCH_BYTES: usize = 2 << 20;
-const BATCH_BYTES_IN_TIME: usize = 128 << 10;
+const BATCH_BYTES_IN_TIME: usize = 64 << 10;
 
 /// However little time a call has, its first batch waits so long for readers.
 const FIRST_WAIT: Duration = Duration::from_micros(100);

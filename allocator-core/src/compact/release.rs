@@ -14,6 +14,9 @@ use std::time::Instant;
 const PAGES: usize = 2048;
 const PAGES_IN_TIME: usize = 64;
 
+/// Pages of each map of free runs that one step looks at where the clock runs: any may be given back by a call of its own.
+const MAP_PAGES_IN_TIME: usize = 8;
+
 /// Free runs that one step looks at.
 const RUNS: usize = 128;
 
@@ -92,7 +95,7 @@ pub(super) fn release_slots(heap: &Inner, pass: &mut Pass, round: &mut Round) ->
 
 /// One step of giving pages of the maps of free runs back that are clear; false when it is done.
 pub(super) fn release_maps(heap: &Inner, pass: &Pass, round: &mut Round) -> bool {
-    let most = if pass.is_timed() { PAGES_IN_TIME } else { PAGES };
+    let most = if pass.is_timed() { MAP_PAGES_IN_TIME } else { PAGES };
     let (at, done) = heap.store.central().space.release_maps(round.at, most as u32);
     round.at = at;
     !done
