@@ -12,7 +12,7 @@ use crate::size_class::{CLASSES, Classes};
 use crate::slab::Slabs;
 use crate::space::End;
 use crate::stripe::{Request, Shared, Stripe, home};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, hand_over};
 use core::alloc::Layout;
 use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -170,6 +170,7 @@ impl Store {
                 let Some(number) = label.stripe() else {
                     let mut central = self.central.lock();
                     central.release(self.memory(), chunk::of_block(self.memory(), offset));
+                    hand_over(central);
                     break;
                 };
                 if held.as_ref().is_none_or(|(there, _)| *there != number) {

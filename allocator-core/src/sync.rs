@@ -12,6 +12,14 @@
 mod imp {
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
     pub(crate) use std::sync::{Arc, Weak};
+
+    /// Unlocks, and where another thread waits, lets it have the lock next: who locks again and again would otherwise keep
+    /// it waiting for up to a millisecond.
+    #[inline(always)]
+    pub(crate) fn hand_over<T>(guard: MutexGuard<'_, T>) {
+        MutexGuard::unlock_fair(guard);
+    }
+
     pub(crate) mod atomic {
         pub(crate) use std::sync::atomic::{
             AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
@@ -205,6 +213,10 @@ mod imp {
     #[derive(Debug)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
     pub(crate) use loom::sync::MutexGuard;
+
+    pub(crate) fn hand_over<T>(guard: MutexGuard<'_, T>) {
+        drop(guard);
+    }
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {

@@ -94,7 +94,7 @@ pub(super) enum Begun {
     Held(Vec<(u32, Owner)>),
     /// The slab is gone by itself.
     Gone,
-    /// Not all free runs were looked at.
+    /// Not all free runs were looked at, or the time is over.
     NotYet,
     /// No page is free above it.
     NoPage,
@@ -111,7 +111,9 @@ pub(super) fn begin_raise(
 ) -> Begun {
     let shared = &heap.store.shared;
     let page = shared.pages.page();
-    mover.unfinished().pending.make_allowance(heap, pass, page as usize * GRANULE);
+    if !mover.unfinished().pending.make_allowance(heap, pass, page as usize * GRANULE) {
+        return Begun::NotYet;
+    }
     let begun = with_slabs(heap, from.stripe, |slabs| {
         if !same(slabs, from) {
             return Begun::Gone;

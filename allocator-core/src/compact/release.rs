@@ -62,11 +62,16 @@ impl Pending {
     }
 
     /// Sees to it that `bytes` more can be committed without needing more than when the work began, as far as what
-    /// waits allows that.
-    pub(super) fn make_allowance(&mut self, heap: &Inner, pass: &mut Pass, bytes: usize) {
+    /// waits allows that. False where the time is over before.
+    pub(super) fn make_allowance(&mut self, heap: &Inner, pass: &mut Pass, bytes: usize) -> bool {
         while heap.store.central().committed().saturating_add(bytes) > pass.committed_max
             && self.give_back(heap, pass)
-        {}
+        {
+            if pass.is_late() {
+                return false;
+            }
+        }
+        true
     }
 }
 
