@@ -129,7 +129,7 @@ impl Bitmap {
         let mut span = self.words_of(from, to);
         let mut count = 0;
         while let Some(word) = self.next_word(span.start, span.end) {
-            count += (self.word(word) & mask(word, from, to)).count_ones() as usize;
+            count += (self.words[word] & mask(word, from, to)).count_ones() as usize;
             span.start = word + 1;
         }
         count

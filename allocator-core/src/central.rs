@@ -3,15 +3,11 @@
 //! Large blocks live here directly; stripes take page-sized chunks and give them back when empty. Lock
 //! order: the mover lock, then one stripe, then the centre.
 
-use crate::bitmap::Bitmap;
+use crate::committed::Committed;
 use crate::placement::{AnyPlacement, Need, Run};
-use crate::raw::os::OS_PAGE;
-use crate::raw::{GRANULE, Memory};
+use crate::raw::{Memory, PAGE};
 use crate::space::{End, Space};
 use crate::stripe::Request;
-
-/// Granules of a page of the operating system.
-pub(crate) const PAGE: u32 = (OS_PAGE / GRANULE) as u32;
 
 /// Free runs that are looked at for a place below a block before it stays where it is.
 pub(crate) const LOOKS_MAX: usize = 64;
@@ -19,9 +15,7 @@ pub(crate) const LOOKS_MAX: usize = 64;
 /// The space behind the stripes.
 pub(crate) struct Central {
     pub(crate) space: Space,
-    /// Pages of the operating system that were touched since they were last given back.
-    pub(crate) committed: Bitmap,
-    pub(crate) committed_pages: usize,
+    pub(crate) committed: Committed,
     lo: u32,
     hi: u32,
 }
@@ -30,7 +24,7 @@ impl core::fmt::Debug for Central {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Central")
             .field("space", &self.space)
-            .field("committed_pages", &self.committed_pages)
+            .field("committed", &self.committed())
             .finish_non_exhaustive()
     }
 }
@@ -41,8 +35,7 @@ impl Central {
         let (lo, hi) = memory.bounds();
         let mut central = Self {
             space: Space::new(hi, placement),
-            committed: Bitmap::new(hi.div_ceil(PAGE) as usize + 1),
-            committed_pages: 0,
+            committed: Committed::new(hi.div_ceil(PAGE) as usize + 1),
             lo,
             hi,
         };
@@ -156,7 +149,7 @@ impl Central {
 
     /// Bytes of pages that were touched and not given back since.
     pub(crate) fn committed(&self) -> usize {
-        self.committed_pages * OS_PAGE
+        self.committed.bytes()
     }
 
     /// The pages of a run are about to be written.
@@ -178,13 +171,6 @@ impl Central {
     }
 
     fn commit(&mut self, first: u32, last: u32) {
-        let mut page = first as usize;
-        while page <= last as usize {
-            let Some(from) = self.committed.next_clear(page, last as usize + 1) else { return };
-            let to = self.committed.next_set(from, last as usize + 1).unwrap_or(last as usize + 1);
-            self.committed.set_range(from, to);
-            self.committed_pages += to - from;
-            page = to;
-        }
+        self.committed.add(first as usize..last as usize + 1);
     }
 }

@@ -79,6 +79,7 @@ mod threads;
 mod bitmap;
 mod central;
 mod chunk;
+mod committed;
 #[allow(unsafe_code)]
 mod decommit;
 mod head;

@@ -21,6 +21,17 @@ use crossbeam_utils::CachePadded;
 /// A class has slabs once as many blocks were asked for as fill this part of one.
 const RARE: u32 = 2;
 
+/// Blocks of the centre that are freed under one lock: a pass with a budget may wait for it.
+const ROW_MAX: u32 = 16;
+
+/// What is locked while blocks in a row are freed.
+enum Held<'s> {
+    Nothing,
+    Stripe(usize, MutexGuard<'s, Stripe>),
+    /// How many were freed since it was locked.
+    Central(u32, MutexGuard<'s, Central>),
+}
+
 /// Where the blocks of a heap are.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -158,35 +169,52 @@ impl Store {
         self.free_all(core::iter::once(offset));
     }
 
-    /// Frees blocks that nobody can see any more; each lock once for blocks in a row that are under it.
+    /// Frees blocks that nobody can see any more; each lock once for blocks in a row that are under it, that of the centre for
+    /// [`ROW_MAX`] of them at most.
     pub(crate) fn free_all(&self, offsets: impl Iterator<Item = u32>) {
-        let mut held: Option<(usize, MutexGuard<'_, Stripe>)> = None;
+        let mut held = Held::Nothing;
         for offset in offsets {
             // The block's bytes are given up: whoever gets them next writes.
             self.memory().track_write(offset);
-            loop {
-                let label = self.shared.pages.label(offset);
-                // A block of the centre keeps its page in the centre while it is there.
-                let Some(number) = label.stripe() else {
-                    let mut central = self.central.lock();
-                    central.release(self.memory(), chunk::of_block(self.memory(), offset));
-                    hand_over(central);
-                    break;
-                };
-                if held.as_ref().is_none_or(|(there, _)| *there != number) {
-                    // Before the next one is taken: no thread holds two stripes.
-                    drop(held.take());
-                    held = Some((number, self.stripes[number].lock()));
-                }
-                let Some((_, stripe)) = &mut held else { unreachable!("a stripe is locked") };
-                // As in `with_block`.
-                if self.shared.pages.label(offset) == label {
-                    if let Some(page) = stripe.free(&self.shared, label, offset) {
-                        self.central.lock().release(self.memory(), page);
-                    }
-                    break;
-                }
-            }
+            while !self.free_under(&mut held, offset) {}
+        }
+    }
+
+    /// Frees a block under its lock, which is taken where it is not held. False where its page changed hands meanwhile.
+    #[inline]
+    fn free_under<'s>(&'s self, held: &mut Held<'s>, offset: u32) -> bool {
+        let label = self.shared.pages.label(offset);
+        // A block of the centre keeps its page in the centre while it is there.
+        let Some(number) = label.stripe() else {
+            self.free_in_central(held, offset);
+            return true;
+        };
+        if !matches!(held, Held::Stripe(there, _) if *there == number) {
+            // Before the next one is taken: no thread holds two stripes, or takes one inside of the centre.
+            *held = Held::Nothing;
+            *held = Held::Stripe(number, self.stripes[number].lock());
+        }
+        let Held::Stripe(_, stripe) = held else { unreachable!("a stripe is locked") };
+        // As in `with_block`.
+        let same = self.shared.pages.label(offset) == label;
+        if same && let Some(page) = stripe.free(&self.shared, label, offset) {
+            self.central.lock().release(self.memory(), page);
+        }
+        same
+    }
+
+    fn free_in_central<'s>(&'s self, held: &mut Held<'s>, offset: u32) {
+        if !matches!(held, Held::Central(..)) {
+            *held = Held::Nothing;
+            *held = Held::Central(0, self.central.lock());
+        }
+        let Held::Central(row, central) = held else { unreachable!("the centre is locked") };
+        central.release(self.memory(), chunk::of_block(self.memory(), offset));
+        *row += 1;
+        if *row == ROW_MAX
+            && let Held::Central(_, central) = core::mem::replace(held, Held::Nothing)
+        {
+            hand_over(central);
         }
     }
 
@@ -307,15 +335,12 @@ enum Cut {
 
 fn cut(memory: &Memory, chunk: Run, request: &Request) -> Cut {
     let len = request.need.len;
-    match len.cmp(&chunk.len) {
-        core::cmp::Ordering::Greater => Cut::Longer,
-        core::cmp::Ordering::Equal => {
-            chunk::set_block(memory, chunk, request.bytes);
-            Cut::Same
-        }
-        core::cmp::Ordering::Less => {
-            chunk::set_block(memory, Run { start: chunk.start, len }, request.bytes);
-            Cut::Shorter(Run { start: chunk.start + len, len: chunk.len - len })
-        }
+    if len > chunk.len {
+        return Cut::Longer;
+    }
+    chunk::set_block(memory, Run { start: chunk.start, len }, request.bytes);
+    match chunk.len - len {
+        0 => Cut::Same,
+        rest => Cut::Shorter(Run { start: chunk.start + len, len: rest }),
     }
 }

@@ -8,13 +8,12 @@ use super::pass::Pass;
 use super::round::Round;
 use super::seen::with_slabs;
 use crate::heap::Inner;
-use crate::raw::GRANULE;
-use crate::raw::os::OS_PAGE;
+use crate::raw::PAGE;
 use crate::size_class::granules;
 use crate::slab::{Mode, Slabs};
 
 /// Granules that packing a slab has to gain.
-const GAIN_MIN: u32 = (OS_PAGE / GRANULE) as u32;
+const GAIN_MIN: u32 = PAGE;
 
 /// A slab with room; the page says, together with the number, whether it is still the same.
 #[derive(Clone, Copy, Debug)]

@@ -9,10 +9,10 @@
 //! Every access is bounds-checked, so a wrong offset can never leave the buffer. That it does not hit
 //! bytes of a live object is the invariant of the callers: spaces and slabs only name granules they own.
 
-use super::GRANULE;
 use super::os::{Mapping, OS_PAGE, can_release, prefer_huge_pages, resident};
 use super::prefetch::fetch;
 use super::together::release_all;
+use super::{GRANULE, PAGE};
 use crate::sync::atomic::AtomicU64;
 use core::mem::MaybeUninit;
 use core::ops::Range;
@@ -363,7 +363,7 @@ impl Memory {
     pub(crate) unsafe fn release(&self, pages: &[Range<usize>]) -> bool {
         debug_assert!(self.can_release() || pages.is_empty());
         for range in pages {
-            self.check((range.start * (OS_PAGE / GRANULE)) as u32, range.len() * OS_PAGE);
+            self.check(range.start as u32 * PAGE, range.len() * OS_PAGE);
         }
         // SAFETY: page-aligned ranges of the mapping; the rest is the caller's duty.
         unsafe { release_all(self.base, pages) }

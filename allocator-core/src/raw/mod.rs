@@ -8,7 +8,7 @@
 pub(crate) mod memory;
 pub(crate) mod os;
 pub(crate) mod prefetch;
-mod together;
+pub(crate) mod together;
 pub(crate) mod words;
 pub(crate) mod zeroed;
 
@@ -21,3 +21,6 @@ pub(crate) use zeroed::ZeroedWords;
 
 /// Bytes of a granule.
 pub(crate) const GRANULE: usize = 16;
+
+/// Granules of a page of the operating system.
+pub(crate) const PAGE: u32 = (os::OS_PAGE / GRANULE) as u32;

@@ -5,6 +5,9 @@
 use super::os::{OS_PAGE, release};
 use core::ops::Range;
 
+/// Ranges of one call; the system takes 1024 (`UIO_MAXIOV`).
+pub(crate) const RANGES_MAX: usize = 128;
+
 /// Gives the pages of several ranges back, numbered from `base` on: together where that is offered (Linux 6.15 and later), one
 /// range after the other where it is not. They read as zeroes afterwards. False when the system refuses any of them; some may be
 /// given back then.
@@ -24,11 +27,9 @@ pub(crate) unsafe fn release_all(base: *mut u8, pages: &[Range<usize>]) -> bool 
 unsafe fn at_once(base: *mut u8, pages: &[Range<usize>]) -> bool {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// Ranges of one call; the system takes 1024 (`UIO_MAXIOV`).
-    const RANGES_MAX: usize = 128;
     /// Stands for the process that calls (`PIDFD_SELF` of `pidfd_open(2)`), after a fork too.
     const SELF: libc::c_int = -10_000;
-    /// The system does not know the call, or that name of the process.
+    /// The system does not know the call, or that name of the process, or does not allow it.
     static REFUSED: AtomicBool = AtomicBool::new(false);
 
     // Relaxed: a hint, which orders nothing; who misses it asks once more.

@@ -7,12 +7,9 @@ use super::{Mode, NONE, Slab, Slabs, Totals};
 use crate::block::Owner;
 use crate::pages::{Label, PageMap};
 use crate::raw::os::OS_PAGE;
-use crate::raw::{GRANULE, Memory};
+use crate::raw::{Memory, PAGE};
 use crate::size_class::{Classes, Geometry};
 use crate::sync::atomic::Ordering;
-
-/// Granules of a page of the operating system.
-const PAGE: u32 = (OS_PAGE / GRANULE) as u32;
 
 impl Slab {
     /// Granules from the start of the page to the end of its first `cells` cells.
