@@ -300,6 +300,9 @@ fn batches_and_a_mover() {
     }
 }
 
+/// Objects that are purged before a heap is full enough: each costs a whole defragmentation.
+const PURGED: usize = if cfg!(miri) { 4 } else { 60 };
+
 #[test]
 fn purges_and_readers() {
     for heap in heaps() {
@@ -315,7 +318,7 @@ fn purges_and_readers() {
         thread::scope(|scope| {
             let (pool, drops) = (&pool, &drops);
             let mut handles = Vec::new();
-            for id in 1..160 {
+            for id in 1.. {
                 handles.extend(pool.insert_purgeable(large(drops.make(id))).ok());
                 if id == 45 {
                     let handles = handles.clone();
@@ -327,11 +330,14 @@ fn purges_and_readers() {
                         }
                     });
                 }
+                if id > 45 && told.lock().unwrap().len() >= PURGED {
+                    break;
+                }
             }
             assert!(pool.make_room(1000, 16).fits);
         });
         let purged = told.lock().unwrap().len();
-        assert!(purged > 0 && heap.stats().purged == purged);
+        assert!(purged >= PURGED && heap.stats().purged == purged);
         assert_eq!(pin.0.checked(), 0);
         drop((pool, pin));
         assert_eq!(drops.live(), 0);
