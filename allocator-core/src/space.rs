@@ -173,13 +173,13 @@ impl Space {
         self.first.get(at as usize).then(|| Run { start: at, len: memory.word(at, LENGTH) })
     }
 
-    /// The first free run that starts in `from..to`. O(distance / 4096).
+    /// The first free run that starts in `from..to`. O(distance / 262,144).
     pub(crate) fn next_run(&self, memory: &Memory, from: u32, to: u32) -> Option<Run> {
         let start = self.first.next_set(from as usize, to as usize)?;
         self.run_at(memory, start as u32)
     }
 
-    /// The last free run that ends in `down_to..from`. O(distance / 4096).
+    /// The last free run that ends in `down_to..from`. O(distance / 262,144).
     pub(crate) fn previous_run(&self, memory: &Memory, from: u32, down_to: u32) -> Option<Run> {
         let last = self.last.prev_set(from.checked_sub(1)? as usize, down_to as usize)?;
         self.run_before(memory, last as u32 + 1)

@@ -9,20 +9,23 @@ use crate::central::Central;
 use crate::chunk::{self, Kind};
 use crate::heap::Inner;
 use crate::pages::Label;
-use crate::placement::Need;
+use crate::placement::{Need, Run};
 
 /// Pages that one step looks at for the lowest slab.
 const PAGES_A_STEP: u32 = 4096;
 
-/// Chunks that one step walks over.
-const CHUNKS_A_STEP: usize = 512;
+/// Slabs, blocks and free runs that one step walks over, without and with a clock.
+const PIECES_A_STEP: usize = 512;
+const PIECES_IN_TIME: usize = 128;
 
 /// Blocks of a batch where the clock runs: each may look at many free runs.
 const BATCH_IN_TIME: usize = 8;
 
-/// Pages that are looked at, and chunks that are walked over, to find back to where the last step ended.
+/// Pages that are looked at, and pieces that are walked over, to find back to where the last step ended, without and with a
+/// clock.
 const BACK_MAX: u32 = 256;
 const AGAIN_MAX: usize = 4096;
+const AGAIN_IN_TIME: usize = 256;
 
 /// One step: looks for the lowest slab, or moves the next batch of blocks above it. False when it is done, or
 /// no block has found room. A look at up to [`LOOKS_MAX`](crate::central::LOOKS_MAX) free runs a block.
@@ -42,11 +45,14 @@ pub(super) fn sink(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, round: &mut
     let outcome = move_all(heap, mover, pass, &victims, |batch, places| {
         let memory = heap.store.memory();
         let mut central = heap.store.central();
+        let mut from = lo;
         for number in 0..batch.len() {
             let Victim { room, owner, .. } = batch.victim(number);
             let len = room + chunk::HEADER;
             let need = Need { len, align: batch.align(number), skew: chunk::HEADER };
-            let Some(taken) = central.allocate_below(memory, need, lowest) else { return };
+            let Some(taken) = central.allocate_below(memory, need, &mut from, lowest) else {
+                return;
+            };
             places.push(chunk::init_block(memory, taken, owner));
         }
     });
@@ -60,64 +66,63 @@ pub(super) fn sink(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, round: &mut
 
 /// The next blocks from `at` on, and where to go on behind them.
 fn next_batch(heap: &Inner, pass: &Pass, lowest: u32, at: u32) -> Option<(Vec<Victim>, u32)> {
-    let memory = heap.store.memory();
     let central = heap.store.central();
     let (_, hi) = central.bounds();
-    let most = if pass.is_timed() { pass.batch().min(BATCH_IN_TIME) } else { pass.batch() };
-    let mut at = find_back(heap, &central, lowest, at)?;
+    let (most, pieces, again) = if pass.is_timed() {
+        (pass.batch().min(BATCH_IN_TIME), PIECES_IN_TIME, AGAIN_IN_TIME)
+    } else {
+        (pass.batch(), PIECES_A_STEP, AGAIN_MAX)
+    };
+    let mut at = find_back(heap, &central, lowest, at, again)?;
     let mut victims = Vec::new();
-    for _ in 0..CHUNKS_A_STEP {
+    for _ in 0..pieces {
         if at >= hi || victims.len() >= most {
             break;
         }
-        if let Some(run) = central.space.run_at(memory, at) {
-            at = run.end();
-            continue;
-        }
-        let (chunk, kind) = chunk::at(memory, at).expect("chunks and free runs tile the centre");
-        if kind == Kind::Block {
-            victims.extend(victim(heap, chunk));
-        }
-        at = chunk.end();
+        let (end, block) = piece(heap, &central, at);
+        victims.extend(block.and_then(|chunk| victim(heap, chunk)));
+        at = end;
     }
     Some((victims, at))
 }
 
-/// Where the first chunk or free run from `at` on begins: since the last step others may have joined what was
-/// there. Walks from the nearest free run or slab below it; `None` where all is so dense there that this would
-/// take long.
-fn find_back(heap: &Inner, central: &Central, lowest: u32, at: u32) -> Option<u32> {
+/// The end of what begins at `at`, a free run or a chunk, and the chunk where it is that of a block. Of a slab only the label
+/// is looked at.
+fn piece(heap: &Inner, central: &Central, at: u32) -> (u32, Option<Run>) {
     let memory = heap.store.memory();
+    if is_slab(heap, at) {
+        return (at + heap.store.shared.pages.page(), None);
+    }
+    if let Some(run) = central.space.run_at(memory, at) {
+        return (run.end(), None);
+    }
+    let (chunk, kind) = chunk::at(memory, at).expect("chunks and free runs tile the centre");
+    (chunk.end(), (kind == Kind::Block).then_some(chunk))
+}
+
+/// Whether a slab begins at `at`. Under the lock of the centre, which its page would be given to with another label.
+fn is_slab(heap: &Inner, at: u32) -> bool {
+    let pages = &heap.store.shared.pages;
+    pages.start(at) == at && matches!(pages.label(at), Label::Slab { .. })
+}
+
+/// Where the first chunk or free run from `at` on begins: since the last step others may have joined what was
+/// there. Walks over `again` pieces at most, from the nearest free run or slab below it; `None` where all is so dense there
+/// that this would take long.
+fn find_back(heap: &Inner, central: &Central, lowest: u32, at: u32, again: usize) -> Option<u32> {
     let pages = &heap.store.shared.pages;
     let (lo, hi) = central.bounds();
-    let mut from = lo;
-    if let Some(start) = central.space.previous_start(at) {
-        from = start;
+    let mut from = central.space.previous_start(at).unwrap_or(lo);
+    let down_to = from.max(lowest.saturating_sub(1));
+    let below = (0..BACK_MAX).map(|page| pages.start(at).saturating_sub(page * pages.page()));
+    if let Some(slab) = below.take_while(|page| *page > down_to).find(|page| is_slab(heap, *page)) {
+        from = slab;
     }
-    let page = pages.page();
-    let mut slab = pages.start(at);
-    for _ in 0..BACK_MAX {
-        if slab <= from.max(lowest.saturating_sub(1)) {
-            break;
-        }
-        if let Label::Slab { .. } = pages.label(slab)
-            && chunk::at(memory, slab)
-                .is_some_and(|(chunk, kind)| kind == Kind::Slab && chunk.len == page)
-        {
-            from = slab;
-            break;
-        }
-        slab = slab.saturating_sub(page);
-    }
-    for _ in 0..AGAIN_MAX {
+    for _ in 0..again {
         if from >= at || from >= hi {
             return Some(from);
         }
-        let run = central.space.run_at(memory, from);
-        from = match run {
-            Some(run) => run.end(),
-            None => chunk::at(memory, from).expect("chunks and free runs tile the centre").0.end(),
-        };
+        from = piece(heap, central, from).0;
     }
     None
 }
