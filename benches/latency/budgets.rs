@@ -35,6 +35,8 @@ pub(crate) struct Outcome {
     pub(crate) raw: Histogram<u64>,
     pub(crate) net: Histogram<u64>,
     pub(crate) on_core: Histogram<u64>,
+    /// The same as `net` of a loop that only reads the clock, after each pass: what the machine does.
+    pub(crate) control: Histogram<u64>,
     pub(crate) left_out: u64,
 }
 
@@ -149,6 +151,8 @@ struct Taken {
     useful: u64,
     /// Of those that had something to do: span, how much of it the thread waited for a core, and how much it was on one.
     worked: Vec<(Span, Duration, Duration)>,
+    /// Span of a loop after each of these, and how much of it the thread waited for a core.
+    idled: Vec<(Span, Duration)>,
 }
 
 fn run(heap: &Heap, passes: u32, stop: &AtomicBool) -> Taken {
@@ -168,6 +172,8 @@ fn run(heap: &Heap, passes: u32, stop: &AtomicBool) -> Taken {
         taken.passes += 1;
         if report.moves > 0 || !report.complete {
             taken.worked.push(((start, end), waited, own));
+            let idled = idle();
+            taken.idled.push((idled, waits.since()));
         }
         taken.moves += report.moves;
         taken.useful += report.useful_moves;
@@ -179,10 +185,22 @@ fn run(heap: &Heap, passes: u32, stop: &AtomicBool) -> Taken {
     taken
 }
 
+/// Reads the clock until a pass would have to end.
+fn idle() -> Span {
+    let start = Instant::now();
+    loop {
+        let end = Instant::now();
+        if end - start >= SLICE {
+            return (start, end);
+        }
+    }
+}
+
 impl Taken {
     fn sift(self, frozen: &[Span]) -> Outcome {
         let mut raw = Histogram::new_with_bounds(1, 60_000_000_000, 2).expect("valid bounds");
-        let (mut net, mut on_core, mut left_out) = (raw.clone(), raw.clone(), 0);
+        let (mut net, mut on_core, mut control) = (raw.clone(), raw.clone(), raw.clone());
+        let mut left_out = 0;
         let record = |of: &mut Histogram<u64>, time: Duration| {
             of.saturating_record(time.saturating_sub(SLICE).as_nanos().max(1) as u64);
         };
@@ -196,15 +214,24 @@ impl Taken {
                 record(&mut net, time.saturating_sub(*waited));
             }
         }
-        let Self { passes, moves, useful, worked } = self;
+        for (span, waited) in self.idled.iter().filter(|(span, _)| !meets(*span, frozen)) {
+            record(&mut control, (span.1 - span.0).saturating_sub(*waited));
+        }
+        let Self { passes, moves, useful, worked, .. } = self;
         let worked = worked.len() as u32;
-        Outcome { passes, worked, moves, useful, raw, net, on_core, left_out }
+        Outcome { passes, worked, moves, useful, raw, net, on_core, control, left_out }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loop_ends_when_its_time_is_over() {
+        let (start, end) = idle();
+        assert!(end - start >= SLICE);
+    }
 
     #[test]
     fn passes_that_wait_for_a_core_are_not_late() {
@@ -214,12 +241,14 @@ mod tests {
         };
         let worked = vec![pass(0, 400, 0), pass(1000, 700, 0), pass(2000, 900, 350)];
         let frozen = [(start + us(5000), start + us(9000))];
-        let taken =
-            Taken { worked: [worked, vec![pass(5500, 3000, 0)]].concat(), ..Taken::default() };
+        let idled = worked.iter().map(|(span, waited, _)| (*span, *waited)).take(2).collect();
+        let worked = [worked, vec![pass(5500, 3000, 0)]].concat();
+        let taken = Taken { worked, idled, ..Taken::default() };
         let outcome = taken.sift(&frozen);
         assert_eq!((outcome.worked, outcome.left_out, outcome.net.len()), (4, 1, 3));
         assert!((Outcome::late(&outcome.raw) - 750.0).abs() < 1.0);
         assert!((Outcome::late(&outcome.net) - 333.3).abs() < 1.0);
+        assert!((Outcome::late(&outcome.control) - 500.0).abs() < 1.0);
         assert!(Outcome::late(&Taken::default().sift(&[]).net).is_nan());
     }
 }

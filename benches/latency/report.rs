@@ -189,6 +189,7 @@ fn budget_table(budgets: &budgets::Outcome, text: &mut String) {
         row(on_core, &budgets.on_core),
         row(net, &budgets.net),
         row("raw".to_owned(), &budgets.raw),
+        row("a loop that reads the clock, after each".to_owned(), &budgets.control),
     ];
     *text += &aligned(&head, &rows, 1);
 }
@@ -236,6 +237,7 @@ fn budget_json(of: &budgets::Outcome) -> Value {
         "on_core_late_of_1000": budgets::Outcome::late(&of.on_core),
         "raw_beyond_p999_ns": raw[2], "raw_beyond_worst_ns": raw[4],
         "raw_late_of_1000": budgets::Outcome::late(&of.raw),
+        "control_late_of_1000": budgets::Outcome::late(&of.control),
     })
 }
 

@@ -143,17 +143,19 @@ impl Bitmap {
     pub(crate) fn release_clear(&mut self, pages: Range<usize>) -> bool {
         let all = self.words.len().div_ceil(PAGE_WORDS);
         let end = pages.end.min(all);
-        let mut page = pages.start;
-        while page < end {
-            let from = page;
-            while page < end && self.is_clear_again(page) {
-                self.written[page / WORD] &= !(1 << (page % WORD));
-                page += 1;
+        let mut clear: Vec<Range<usize>> = Vec::new();
+        for page in pages.start..end {
+            if !self.is_clear_again(page) {
+                continue;
             }
-            // Neighbours together: each call of the system interrupts the readers.
-            self.words.release(from..page);
-            page += 1;
+            self.written[page / WORD] &= !(1 << (page % WORD));
+            match clear.last_mut() {
+                Some(last) if last.end == page => last.end += 1,
+                _ => clear.push(page..page + 1),
+            }
         }
+        // Together: each call of the system interrupts the readers.
+        self.words.release(&clear);
         pages.end >= all
     }
 

@@ -1,6 +1,7 @@
 //! [`ZeroedWords`]: an array of words that begins as zeroes, and gives pages that are zero again back to the system.
 
-use super::os::{Mapping, OS_PAGE, can_release, release};
+use super::os::{Mapping, OS_PAGE, can_release};
+use super::together::release_all;
 use core::ops::{Deref, DerefMut, Range};
 use core::ptr::NonNull;
 use core::slice;
@@ -39,20 +40,21 @@ impl ZeroedWords {
         Self { first, len, mapping }
     }
 
-    /// Gives pages back whose words are all zero: those numbered `pages`, of [`PAGE_WORDS`] words each, as far as they are
-    /// whole. The bytes that were given back.
-    pub(crate) fn release(&mut self, pages: Range<usize>) -> usize {
-        let pages = pages.start..pages.end.min(self.len / PAGE_WORDS);
-        if pages.is_empty() || self.mapping.is_none() || !can_release() {
+    /// Gives pages back whose words are all zero, together: ranges of pages of [`PAGE_WORDS`] words each, numbered in ascending
+    /// order, as far as they are whole. The bytes that were given back.
+    pub(crate) fn release(&mut self, pages: &[Range<usize>]) -> usize {
+        let whole = self.len / PAGE_WORDS;
+        if self.mapping.is_none() || !can_release() {
             return 0;
         }
-        debug_assert!(
-            self[pages.start * PAGE_WORDS..pages.end * PAGE_WORDS].iter().all(|word| *word == 0)
-        );
-        let start = self.first.as_ptr().cast::<u8>().wrapping_add(pages.start * OS_PAGE);
+        let cut = |range: &Range<usize>| range.start..range.end.min(whole);
+        let pages: Vec<_> = pages.iter().map(cut).filter(|range| !range.is_empty()).collect();
+        debug_assert!(pages.iter().all(|range| {
+            self[range.start * PAGE_WORDS..range.end * PAGE_WORDS].iter().all(|word| *word == 0)
+        }));
         // SAFETY: whole pages of the mapping; they read as zeroes afterwards, as they did before.
-        let released = unsafe { release(start, pages.len() * OS_PAGE) };
-        if released { pages.len() * OS_PAGE } else { 0 }
+        let released = unsafe { release_all(self.first.as_ptr().cast(), &pages) };
+        if released { pages.iter().map(|range| range.len() * OS_PAGE).sum() } else { 0 }
     }
 }
 
@@ -96,7 +98,7 @@ mod tests {
             assert!(words.iter().all(|word| *word == 0));
             words.fill(7);
             words.fill(0);
-            let released = words.release(0..len);
+            let released = words.release(&[0..1, 1..len]);
             let whole = if len * 8 < MAPPED_MIN { 0 } else { len / PAGE_WORDS * OS_PAGE };
             assert_eq!(released, if can_release() { whole } else { 0 });
             assert!(words.iter().all(|word| *word == 0));
