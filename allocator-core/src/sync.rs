@@ -20,6 +20,19 @@ mod imp {
         MutexGuard::unlock_fair(guard);
     }
 
+    /// Locks what others lock for moments only, but again and again: tries for some microseconds before it sleeps, as a
+    /// thread that sleeps is overtaken for up to a millisecond. For a mover, which has a budget of time.
+    pub(crate) fn lock_soon<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        const TRIES: usize = 1000;
+        for _ in 0..TRIES {
+            if let Some(guard) = mutex.try_lock() {
+                return guard;
+            }
+            std::hint::spin_loop();
+        }
+        mutex.lock()
+    }
+
     pub(crate) mod atomic {
         pub(crate) use std::sync::atomic::{
             AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
@@ -216,6 +229,10 @@ mod imp {
 
     pub(crate) fn hand_over<T>(guard: MutexGuard<'_, T>) {
         drop(guard);
+    }
+
+    pub(crate) fn lock_soon<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock()
     }
 
     impl<T> Mutex<T> {

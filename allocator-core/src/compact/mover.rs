@@ -315,7 +315,7 @@ pub(super) fn move_all(
         done += 1;
     }
     batch.unmark_from(done);
-    heap.store.free_all(places.iter().copied());
+    heap.store.free_moved(&places);
     match (pass.is_over(), done < batch.len()) {
         (true, _) => Outcome::Over,
         (false, true) => Outcome::NoRoom,

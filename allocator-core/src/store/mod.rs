@@ -1,5 +1,7 @@
 //! [`Store`]: where blocks are. Stripes in front, the centre behind; no handles yet.
 
+mod freeing;
+
 use crate::block::Owner;
 use crate::central::Central;
 use crate::chunk;
@@ -12,7 +14,7 @@ use crate::size_class::{CLASSES, Classes};
 use crate::slab::Slabs;
 use crate::space::End;
 use crate::stripe::{Request, Shared, Stripe, home};
-use crate::sync::{Mutex, MutexGuard, hand_over};
+use crate::sync::{Mutex, MutexGuard, lock_soon};
 use core::alloc::Layout;
 use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -20,17 +22,6 @@ use crossbeam_utils::CachePadded;
 
 /// A class has slabs once as many blocks were asked for as fill this part of one.
 const RARE: u32 = 2;
-
-/// Blocks of the centre that are freed under one lock: a pass with a budget may wait for it.
-const ROW_MAX: u32 = 16;
-
-/// What is locked while blocks in a row are freed.
-enum Held<'s> {
-    Nothing,
-    Stripe(usize, MutexGuard<'s, Stripe>),
-    /// How many were freed since it was locked.
-    Central(u32, MutexGuard<'s, Central>),
-}
 
 /// Where the blocks of a heap are.
 #[derive(Debug)]
@@ -163,61 +154,6 @@ impl Store {
             .find_map(|stripe| stripe.lock().allocate_anywhere(&self.shared, request, owner))
     }
 
-    /// Frees the block at `offset`, which nobody can see any more. One stripe's lock or the centre's; both
-    /// where a page becomes empty.
-    pub(crate) fn free(&self, offset: u32) {
-        self.free_all(core::iter::once(offset));
-    }
-
-    /// Frees blocks that nobody can see any more; each lock once for blocks in a row that are under it, that of the centre for
-    /// [`ROW_MAX`] of them at most.
-    pub(crate) fn free_all(&self, offsets: impl Iterator<Item = u32>) {
-        let mut held = Held::Nothing;
-        for offset in offsets {
-            // The block's bytes are given up: whoever gets them next writes.
-            self.memory().track_write(offset);
-            while !self.free_under(&mut held, offset) {}
-        }
-    }
-
-    /// Frees a block under its lock, which is taken where it is not held. False where its page changed hands meanwhile.
-    #[inline]
-    fn free_under<'s>(&'s self, held: &mut Held<'s>, offset: u32) -> bool {
-        let label = self.shared.pages.label(offset);
-        // A block of the centre keeps its page in the centre while it is there.
-        let Some(number) = label.stripe() else {
-            self.free_in_central(held, offset);
-            return true;
-        };
-        if !matches!(held, Held::Stripe(there, _) if *there == number) {
-            // Before the next one is taken: no thread holds two stripes, or takes one inside of the centre.
-            *held = Held::Nothing;
-            *held = Held::Stripe(number, self.stripes[number].lock());
-        }
-        let Held::Stripe(_, stripe) = held else { unreachable!("a stripe is locked") };
-        // As in `with_block`.
-        let same = self.shared.pages.label(offset) == label;
-        if same && let Some(page) = stripe.free(&self.shared, label, offset) {
-            self.central.lock().release(self.memory(), page);
-        }
-        same
-    }
-
-    fn free_in_central<'s>(&'s self, held: &mut Held<'s>, offset: u32) {
-        if !matches!(held, Held::Central(..)) {
-            *held = Held::Nothing;
-            *held = Held::Central(0, self.central.lock());
-        }
-        let Held::Central(row, central) = held else { unreachable!("the centre is locked") };
-        central.release(self.memory(), chunk::of_block(self.memory(), offset));
-        *row += 1;
-        if *row == ROW_MAX
-            && let Held::Central(_, central) = core::mem::replace(held, Held::Nothing)
-        {
-            hand_over(central);
-        }
-    }
-
     /// Runs `f` with the label of the page of a block in use, and the stripe that holds the page, locked.
     fn with_block<R>(&self, offset: u32, f: impl Fn(Label, Option<&mut Stripe>) -> R) -> R {
         loop {
@@ -291,8 +227,8 @@ impl Store {
 
     /// The same for one stripe.
     pub(crate) fn drain_stripe(&self, number: usize) {
-        let mut stripe = self.stripes[number].lock();
-        let mut central = self.central.lock();
+        let mut stripe = self.stripe(number);
+        let mut central = self.central();
         for run in stripe.drain(&self.shared) {
             central.release(self.memory(), run);
         }
@@ -303,14 +239,14 @@ impl Store {
         self.stripes.first().is_some_and(|stripe| matches!(*stripe.lock(), Stripe::Slabs(_)))
     }
 
-    /// Locks the centre.
+    /// Locks the centre for a mover, see [`lock_soon`].
     pub(crate) fn central(&self) -> MutexGuard<'_, Central> {
-        self.central.lock()
+        lock_soon(&self.central)
     }
 
-    /// Locks a stripe.
+    /// Locks a stripe for a mover.
     pub(crate) fn stripe(&self, number: usize) -> MutexGuard<'_, Stripe> {
-        self.stripes[number].lock()
+        lock_soon(&self.stripes[number])
     }
 
     /// Locks every stripe, then the centre: no page is on its way from one to the other.
