@@ -67,6 +67,7 @@ impl Pending {
         while heap.store.central().committed().saturating_add(bytes) > pass.committed_max
             && self.give_back(heap, pass)
         {
+            pass.note_step();
             if pass.is_late() {
                 return false;
             }

@@ -18,8 +18,8 @@ const PAGES_A_STEP: u32 = 4096;
 const PIECES_A_STEP: usize = 512;
 const PIECES_IN_TIME: usize = 128;
 
-/// Blocks of a batch where the clock runs: each may look at many free runs.
-const BATCH_IN_TIME: usize = 8;
+/// Blocks of a batch where the clock runs: each may look at many free runs, and be the first to write to two pages.
+const BATCH_IN_TIME: usize = 4;
 
 /// Pages that are looked at, and pieces that are walked over, to find back to where the last step ended, without and with a
 /// clock.
