@@ -2,6 +2,7 @@
 
 use super::mover::{Mover, Outcome, move_all};
 use super::pass::Pass;
+use super::release::Allowance;
 use super::round::Round;
 use super::seen::{Seen, blocks, held, is_ours, reopen, same, see, take_cells, with_slabs};
 use crate::block::Owner;
@@ -13,7 +14,7 @@ use crate::stripe::Shared;
 use std::time::Instant;
 
 /// Free runs that are looked at for a free page, at a time.
-const LOOKS: usize = 64;
+pub(super) const LOOKS: usize = 64;
 
 /// Pages that one step looks at for a slab to raise.
 const PAGES_A_STEP: usize = 1024;
@@ -22,7 +23,7 @@ const PAGES_A_STEP: usize = 1024;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Raise {
     from: Seen,
-    pub(super) to: Seen,
+    to: Seen,
     /// Moves that were made already.
     moves: u64,
 }
@@ -60,14 +61,14 @@ pub(super) fn raise(
         if at >= hi || found.is_some() {
             break;
         }
-        found = see(heap, at);
+        found = see(heap, at).filter(|seen| !round.is_left_over(seen.page));
         at = at.saturating_add(pages.page());
     }
     let Some(seen) = found else {
         round.at = at;
         return at < hi;
     };
-    match begin_raise(heap, mover, pass, round, &seen, at) {
+    match begin_raise(heap, mover, pass, round, &seen) {
         Begun::Raise(raise) => {
             carry(heap, mover, pass, raise);
             if pass.is_over() {
@@ -88,7 +89,7 @@ pub(super) fn raise(
 }
 
 /// What became of an attempt to raise a slab.
-pub(super) enum Begun {
+enum Begun {
     Raise(Raise),
     /// These blocks of it are held; the others would only fill one more slab partly.
     Held(Vec<(u32, Owner)>),
@@ -100,18 +101,19 @@ pub(super) enum Begun {
     NoPage,
 }
 
-/// Takes the highest free page that lies above `above`, and closes both slabs.
-pub(super) fn begin_raise(
+/// Takes the highest free page that lies above the slab, and closes both slabs.
+fn begin_raise(
     heap: &Inner,
     mover: &mut Mover<'_>,
     pass: &mut Pass,
     round: &mut Round,
     from: &Seen,
-    above: u32,
 ) -> Begun {
     let shared = &heap.store.shared;
+    let above = from.page;
     let page = shared.pages.page();
-    if !mover.unfinished().pending.make_allowance(heap, pass, page as usize * GRANULE) {
+    let pending = &mut mover.unfinished().pending;
+    if pending.make_allowance(heap, pass, page as usize * GRANULE) == Allowance::NotYet {
         return Begun::NotYet;
     }
     let begun = with_slabs(heap, from.stripe, |slabs| {
@@ -140,7 +142,7 @@ pub(super) fn begin_raise(
 }
 
 /// Moves the blocks of one closed slab into the other, as far as the budget goes.
-pub(super) fn carry(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, raise: Raise) {
+fn carry(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, raise: Raise) {
     let Raise { from, to, moves: earlier } = raise;
     let (start, before) = (Instant::now(), pass.report.moves);
     let victims = blocks(heap, &from);

@@ -62,18 +62,34 @@ impl Pending {
     }
 
     /// Sees to it that `bytes` more can be committed without needing more than when the work began, as far as what
-    /// waits allows that. False where the time is over before.
-    pub(super) fn make_allowance(&mut self, heap: &Inner, pass: &mut Pass, bytes: usize) -> bool {
-        while heap.store.central().committed().saturating_add(bytes) > pass.committed_max
-            && self.give_back(heap, pass)
-        {
+    /// waits allows that.
+    pub(super) fn make_allowance(
+        &mut self,
+        heap: &Inner,
+        pass: &mut Pass,
+        bytes: usize,
+    ) -> Allowance {
+        while heap.store.central().committed().saturating_add(bytes) > pass.committed_max {
+            if !self.give_back(heap, pass) {
+                return Allowance::None;
+            }
             pass.note_step();
             if pass.is_late() {
-                return false;
+                return Allowance::NotYet;
             }
         }
-        true
+        Allowance::Met
     }
+}
+
+/// Whether more may be committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Allowance {
+    Met,
+    /// The time is over before.
+    NotYet,
+    /// There is nothing left to give back.
+    None,
 }
 
 /// One step of the stage that gives back all that is left; false when it is done.

@@ -282,8 +282,11 @@ impl Round {
         };
         match self.stage {
             Stage::Survey => self.classes = (0..CLASSES).map(|_| Partial::default()).collect(),
-            // Pages came free meanwhile.
-            Stage::Raise => self.free_below = u32::MAX,
+            Stage::Raise => {
+                // Pages came free meanwhile.
+                self.free_below = u32::MAX;
+                self.leftovers.sort_unstable_by_key(|(_, page)| *page);
+            }
             _ => {}
         }
         true
@@ -298,6 +301,13 @@ impl Round {
             self.classes[class].put_back(page);
             self.classes[class].needless += 1;
         }
+    }
+
+    /// Whether a slab could not be emptied, after the leftovers were sorted: the next round tries again, and nothing is gained
+    /// by moving the few blocks in it up meanwhile.
+    pub(super) fn is_left_over(&self, page: u32) -> bool {
+        self.number < ROUNDS_MAX
+            && self.leftovers.binary_search_by_key(&page, |(_, page)| *page).is_ok()
     }
 
     pub(super) fn note_attempts(&mut self, attempts: u64) {

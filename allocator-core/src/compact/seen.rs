@@ -98,6 +98,14 @@ pub(super) fn held(heap: &Inner, slabs: &Slabs, slab: &Seen) -> Vec<(u32, Owner)
     blocks
 }
 
+/// Whether any block of a slab is held at the moment.
+pub(super) fn has_held(heap: &Inner, slab: &Seen) -> bool {
+    let any = with_slabs(heap, slab.stripe, |slabs| {
+        same(slabs, slab) && !held(heap, slabs, slab).is_empty()
+    });
+    any == Some(true)
+}
+
 /// Closes a slab; false where it is another by now, or empty.
 pub(super) fn close(heap: &Inner, slab: &Seen, mode: Mode) -> bool {
     let closed = with_slabs(heap, slab.stripe, |slabs| {

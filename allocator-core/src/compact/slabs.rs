@@ -2,17 +2,21 @@
 //!
 //! The survey (`round.rs`) says how many slabs each class needs, and so about where the lowest slab will be in
 //! the end. What lies below that *bound* has to go from there anyway, so it is emptied first; what lies above
-//! is filled first. So nearly every block is moved once at most.
+//! is filled first, and where all is full there, free pages above it are made slabs, so that one more can be emptied. So nearly
+//! every block is moved once at most.
 
 use super::mover::{Mover, Outcome, Victim, move_all};
 use super::pass::Pass;
-use super::raise::{Begun, begin_raise, carry};
+use super::raise::LOOKS;
+use super::release::Allowance;
 use super::round::Round;
-use super::seen::{Seen, blocks, close, is_ours, reopen, see, take_cells};
+use super::seen::{Seen, blocks, close, has_held, is_ours, reopen, see, take_cells, with_slabs};
 use crate::heap::Inner;
 use crate::pages::Label;
+use crate::raw::GRANULE;
 use crate::size_class::CLASSES;
 use crate::slab::Mode;
+use crate::stripe::Shared;
 use std::time::Instant;
 
 /// One step: empties a slab of the class at hand as far as the others have room and the budget goes. False
@@ -51,18 +55,28 @@ pub(super) fn consolidate(
     let (before, useful) = (pass.report.moves, pass.report.useful_moves);
     let pins = pass.report.blocked_by_pins;
     let start = Instant::now();
+    // What stays in it would keep one slab more in the heap than there is need for.
+    let may_add = !has_held(heap, &victim);
     // With barriers far apart, where nothing ends the pass between two slabs.
-    let others =
-        if pass.is_thorough() { more_victims(heap, pass, round, &victim) } else { Vec::new() };
+    let others = if pass.is_thorough() && may_add {
+        more_victims(heap, pass, round, &victim)
+    } else {
+        Vec::new()
+    };
     let mut all = blocks(heap, &victim);
     others.iter().for_each(|other| all.extend(blocks(heap, other)));
-    let outcome = empty(heap, mover, pass, round, class, &all);
+    let stripe = may_add.then_some(victim.stripe);
+    let outcome = empty(heap, mover, pass, round, (class, stripe), &all);
     settle_others(heap, mover, pass, round, &others, (before, useful));
     let gone = !is_ours(heap, &victim) || reopen(heap, &victim);
     let moves = pass.report.moves - before;
     pass.rate.note_cells(moves, start.elapsed());
-    // Those of a slab that was raised to be filled count already.
+    // Those out of the others count already.
     let moves = moves.saturating_sub(pass.report.useful_moves - useful);
+    if gone && page >= bound {
+        // There is a free page above it.
+        round.free_below = u32::MAX;
+    }
     let partial = &mut round.classes[class];
     let unfinished = mover.unfinished();
     if gone {
@@ -112,7 +126,7 @@ fn settle_others(
     }
 }
 
-/// Closes more slabs that there is no need for, until they make a batch together with the first.
+/// Closes more slabs that there is no need for and in which nothing is held, until they make a batch together with the first.
 fn more_victims(heap: &Inner, pass: &Pass, round: &mut Round, first: &Seen) -> Vec<Seen> {
     let partial = &mut round.classes[first.class];
     let mut count = first.used as usize;
@@ -120,6 +134,10 @@ fn more_victims(heap: &Inner, pass: &Pass, round: &mut Round, first: &Seen) -> V
     while count < pass.batch() && (victims.len() as u32) + 1 < partial.needless {
         let Some(page) = partial.pop_victim(round.bound) else { break };
         let seen = see(heap, page).filter(|seen| seen.class == first.class);
+        if seen.is_some_and(|seen| has_held(heap, &seen)) {
+            partial.put_back(page);
+            break;
+        }
         match seen.filter(|seen| close(heap, seen, Mode::Emptying)) {
             Some(seen) => {
                 count += seen.used as usize;
@@ -131,19 +149,19 @@ fn more_victims(heap: &Inner, pass: &Pass, round: &mut Round, first: &Seen) -> V
     victims
 }
 
-/// Moves the blocks of closed slabs into open slabs of their class.
+/// Moves the blocks of closed slabs of a class into open ones; `stripe`: to which slabs may be added for them.
 fn empty(
     heap: &Inner,
     mover: &mut Mover<'_>,
     pass: &mut Pass,
     round: &mut Round,
-    class: usize,
+    (class, stripe): (usize, Option<usize>),
     victims: &[Victim],
 ) -> Outcome {
     let mut rest = victims;
     while !rest.is_empty() {
         let most = pass.batch_of(rest.len());
-        let room = find_room(heap, mover, pass, round, class, most);
+        let room = find_room(heap, mover, pass, round, (class, stripe), most);
         if pass.is_over() {
             return Outcome::Over;
         }
@@ -171,7 +189,7 @@ fn find_room(
     mover: &mut Mover<'_>,
     pass: &mut Pass,
     round: &mut Round,
-    class: usize,
+    (class, stripe): (usize, Option<usize>),
     count: usize,
 ) -> usize {
     let cells = heap.store.shared.classes.geometry(class).cells as usize;
@@ -183,40 +201,64 @@ fn find_room(
         room += free;
         free > 0
     });
+    let see_class = |page| see(heap, page).filter(|seen: &Seen| seen.class == class);
     while room < count {
-        let partial = &mut round.classes[class];
-        let Some(page) = partial.pop_target_above(round.bound) else { break };
-        if let Some(target) = see(heap, page).filter(|seen| seen.class == class) {
+        let Some(page) = round.classes[class].pop_target_above(round.bound) else { break };
+        if let Some(target) = see_class(page) {
             room += cells - target.used as usize;
             round.targets.push(target);
         }
     }
+    // Many at a time only where a batch is long.
+    while room == 0 || room < count && pass.is_thorough() {
+        let added = stripe.and_then(|stripe| add_target(heap, mover, pass, round, class, stripe));
+        let Some(target) = added else { break };
+        room += cells;
+        round.targets.push(target);
+        // One more can go.
+        round.classes[class].needless += 1;
+    }
     if room == 0
-        && let Some(target) = raised_target(heap, mover, pass, round, class)
+        && let Some(target) = round.classes[class].pop_target().and_then(see_class)
     {
+        // It is raised later, if it has to.
         room = cells - target.used as usize;
         round.targets.push(target);
     }
     room
 }
 
-/// A target where all that lie above the bound are full: one from below it, brought up first.
-fn raised_target(
+/// Makes a free page above the bound a slab, the last of its class to be filled by others; `None` where there is none, or the
+/// heap would need more memory than before.
+fn add_target(
     heap: &Inner,
     mover: &mut Mover<'_>,
     pass: &mut Pass,
     round: &mut Round,
     class: usize,
+    stripe: usize,
 ) -> Option<Seen> {
-    let page = round.classes[class].pop_target()?;
-    let target = see(heap, page).filter(|seen| seen.class == class)?;
-    if target.page >= round.bound {
-        return Some(target);
+    let Shared { memory, pages, classes } = &heap.store.shared;
+    let page = pages.page();
+    let pending = &mut mover.unfinished().pending;
+    if pending.make_allowance(heap, pass, page as usize * GRANULE) != Allowance::Met {
+        return None;
     }
-    let Begun::Raise(raise) = begin_raise(heap, mover, pass, round, &target, round.bound) else {
-        // It stays where it is for now.
-        return see(heap, page);
-    };
-    carry(heap, mover, pass, raise);
-    see(heap, raise.to.page)
+    with_slabs(heap, stripe, |slabs| {
+        // Stripe before centre.
+        let mut central = heap.store.central();
+        let below = &mut round.free_below;
+        let run = loop {
+            match central.allocate_page_above(memory, page, round.bound, below, LOOKS) {
+                Some(run) => break run,
+                None if *below > round.bound && pass.is_thorough() => {}
+                None => return None,
+            }
+        };
+        drop(central);
+        let number = slabs.add_page(memory, pages, classes, class, run, Mode::Open);
+        slabs.put_last(number);
+        Some(Seen { stripe, number, class, page: run.start, used: 0 })
+    })
+    .flatten()
 }

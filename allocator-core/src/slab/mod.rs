@@ -348,7 +348,7 @@ impl Slabs {
     }
 
     /// Makes a listed slab the last of its class to be filled.
-    fn put_last(&mut self, number: u32) {
+    pub(crate) fn put_last(&mut self, number: u32) {
         let slab = &self.slabs[number as usize];
         let (spot, partial) = (slab.listed, &mut self.partial[usize::from(slab.class)]);
         partial.swap(0, spot as usize);
