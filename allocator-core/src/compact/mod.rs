@@ -63,6 +63,8 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
     if round.is_new() {
         unfinished.committed_max = heap.store.central().committed();
         if !pass.is_timed() {
+            // Before lists of what becomes free need memory of their own.
+            release::release_all_maps(heap);
             // Waits for readers; with a clock it is done in steps, and without waiting.
             reclaim(heap, &pass);
             round.skip_gather();

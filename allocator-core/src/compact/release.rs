@@ -123,6 +123,15 @@ pub(super) fn release_maps(heap: &Inner, pass: &Pass, round: &mut Round) -> bool
     !done
 }
 
+/// Gives back all pages of the maps of free runs that are clear.
+pub(super) fn release_all_maps(heap: &Inner) {
+    let mut central = heap.store.central();
+    let (mut at, mut done) = (0, false);
+    while !done {
+        (at, done) = central.space.release_maps(at, PAGES as u32);
+    }
+}
+
 /// Gives back the pages of free memory that are collected, not too many.
 fn give_back(heap: &Inner, pass: &mut Pass, collect: impl FnOnce(&mut Central, &mut Decommit)) {
     let mut decommit = Decommit::new(if pass.is_timed() { PAGES_IN_TIME } else { PAGES }, RUNS);
