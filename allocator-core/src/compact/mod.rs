@@ -61,10 +61,11 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
     let round = unfinished.round.take().filter(|_| !budget.is_unlimited());
     let mut round = round.unwrap_or_else(Round::new);
     if round.is_new() {
-        unfinished.committed_max = heap.store.central().committed();
         if !pass.is_timed() {
-            // Before lists of what becomes free need memory of their own.
-            release::release_all_maps(heap);
+            release::make_own_room(heap, &mut pass);
+        }
+        mover.unfinished().committed_max = heap.store.central().committed();
+        if !pass.is_timed() {
             // Waits for readers; with a clock it is done in steps, and without waiting.
             reclaim(heap, &pass);
             round.skip_gather();

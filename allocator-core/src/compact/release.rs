@@ -14,6 +14,9 @@ use std::time::Instant;
 const PAGES: usize = 2048;
 const PAGES_IN_TIME: usize = 64;
 
+/// Pages of the system that the lists of a batch may need, with those of what became free before it.
+const PAGES_OF_LISTS: usize = 256;
+
 /// Pages of each map of free runs that one step looks at where the clock runs: any may be given back by a call of its own.
 const MAP_PAGES_IN_TIME: usize = 8;
 
@@ -123,18 +126,33 @@ pub(super) fn release_maps(heap: &Inner, pass: &Pass, round: &mut Round) -> bool
     !done
 }
 
-/// Gives back all pages of the maps of free runs that are clear.
-pub(super) fn release_all_maps(heap: &Inner) {
-    let mut central = heap.store.central();
+/// Before a pass without a clock, whose lists need memory of their own: gives back clear pages of maps, and so much free
+/// memory as they may need.
+pub(super) fn make_own_room(heap: &Inner, pass: &mut Pass) {
+    let (lo, hi) = heap.store.memory().bounds();
     let (mut at, mut done) = (0, false);
     while !done {
-        (at, done) = central.space.release_maps(at, PAGES as u32);
+        (at, done) = heap.store.central().space.release_maps(at, PAGES as u32);
     }
+    give_back_some(heap, pass, PAGES_OF_LISTS, |central, decommit| {
+        central.collect(heap.store.memory(), (lo, hi), decommit);
+    });
 }
 
 /// Gives back the pages of free memory that are collected, not too many.
 fn give_back(heap: &Inner, pass: &mut Pass, collect: impl FnOnce(&mut Central, &mut Decommit)) {
-    let mut decommit = Decommit::new(if pass.is_timed() { PAGES_IN_TIME } else { PAGES }, RUNS);
+    let pages = if pass.is_timed() { PAGES_IN_TIME } else { PAGES };
+    give_back_some(heap, pass, pages, collect);
+}
+
+/// The same, so many pages at most.
+fn give_back_some(
+    heap: &Inner,
+    pass: &mut Pass,
+    pages: usize,
+    collect: impl FnOnce(&mut Central, &mut Decommit),
+) {
+    let mut decommit = Decommit::new(pages, RUNS);
     let start = Instant::now();
     let mut central = heap.store.central();
     collect(&mut central, &mut decommit);
