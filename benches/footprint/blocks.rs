@@ -201,7 +201,7 @@ impl<const A: usize, const B: usize> Blocks for Pools<A, B> {
 /// The share of a core that the background defragmenter gets.
 pub const BACKGROUND_CPU_SHARE: f64 = 1.0;
 /// The share of waste above which it starts.
-pub const BACKGROUND_START_ABOVE: f64 = 0.02;
+pub const BACKGROUND_START_ABOVE: f64 = 0.025;
 /// The share of waste below which it stops.
 pub const BACKGROUND_STOP_BELOW: f64 = 0.01;
 /// How often it looks.
