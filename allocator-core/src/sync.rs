@@ -20,8 +20,8 @@ mod imp {
         MutexGuard::unlock_fair(guard);
     }
 
-    /// Locks what others lock for moments only, but again and again: tries for some microseconds before it sleeps, as a
-    /// thread that sleeps is overtaken for up to a millisecond. For a mover, which has a budget of time.
+    /// Locks what others lock for moments only, but again and again: tries for some dozens of microseconds before it sleeps, as
+    /// a thread that sleeps is overtaken for up to a millisecond. For a mover, which has a budget of time, and reports.
     pub(crate) fn lock_soon<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         const TRIES: usize = 1000;
         for _ in 0..TRIES {

@@ -146,7 +146,7 @@ mod tests {
             ("efficiency", json!(null)),
             ("background_cpu_share", json!(1.0)),
             ("background_interval_s", json!(0.001)),
-            ("background_start_above", json!(0.02)),
+            ("background_start_above", json!(BACKGROUND_START_ABOVE)),
             ("background_stop_below", json!(0.01)),
             ("met", json!(false)),
         ] {

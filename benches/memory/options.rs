@@ -21,7 +21,7 @@ const NOTHING_LEFT: &str = "nothing is left to measure: only ours takes part in 
 /// not.
 ///
 /// In W1 to W8 a background defragmenter of ours works from the end of the full one on. Its settings are no
-/// defaults: cpu_share(1, 1), one look a millisecond, thresholds of 2 % and 1 % of waste.
+/// defaults: cpu_share(1, 1), one look a millisecond, thresholds of 2.5 % and 1 % of waste.
 ///
 /// The exit status is 0 when everything was measured, whether targets were met or not, 1 when one
 /// was missed and --strict is given, and 2 when a result was wrong or nothing could be measured.

@@ -183,7 +183,7 @@ mod tests {
         assert!(text.contains("end: 2.000, target <= 1.25, MISSED"), "{text}");
         assert!(text.contains("in the background: 0 passes"), "{text}");
         assert!(
-            text.contains("cpu_share 1, interval 1ms, start_above 0.02, stop_below 0.01"),
+            text.contains("cpu_share 1, interval 1ms, start_above 0.025, stop_below 0.01"),
             "{text}"
         );
         assert!(text.contains("deleted: payload 1.000, rounding 0.200, retired and cached 0.150"));

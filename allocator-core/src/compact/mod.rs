@@ -28,6 +28,8 @@ mod seen;
 mod sink;
 mod slabs;
 mod slide;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod window;
 
 pub use budget::Budget;

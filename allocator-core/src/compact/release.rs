@@ -17,7 +17,7 @@ const PAGES_IN_TIME: usize = 64;
 /// Pages of the system that the lists of a batch may need, with those of what became free before it.
 const PAGES_OF_LISTS: usize = 256;
 
-/// Pages of each map of free runs that one step looks at where the clock runs: any may be given back by a call of its own.
+/// Pages of each map of free runs that one step looks at where the clock runs.
 const MAP_PAGES_IN_TIME: usize = 8;
 
 /// Free runs that one step looks at.

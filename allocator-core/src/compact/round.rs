@@ -7,7 +7,7 @@
 //! 3. *slots*, *maps*: pages of vacant slots, and of maps of free runs that are clear, are given back: before the round needs
 //!    memory of its own, and in each round, as a heap in use may never be settled;
 //! 4. *survey*: how full is each slab, as far as it has free cells;
-//! 5. *consolidate*, *raise* (`slabs.rs`), *slide*, *sink* (`slide.rs`, `sink.rs`). Slabs that could not be
+//! 5. *consolidate*, *raise* (`slabs.rs`, `raise.rs`), *slide*, *sink* (`slide.rs`, `sink.rs`). Slabs that could not be
 //!    emptied because threads kept some of their cells are tried again after another *gather*.
 //!
 //! Rounds follow each other until one has moved nothing; then the slabs that stay partly filled are packed (*pack*), the pages
@@ -292,7 +292,7 @@ impl Round {
         true
     }
 
-    /// Makes the slabs that could not be emptied the victims, and only them.
+    /// Makes the slabs that could not be emptied the next victims.
     fn try_again(&mut self) {
         for partial in &mut self.classes {
             partial.needless = 0;
@@ -303,11 +303,19 @@ impl Round {
         }
     }
 
+    /// A page of a slab became free.
+    pub(super) fn note_free(&mut self, page: u32, len: u32) {
+        if page >= self.bound {
+            self.free_below = self.free_below.max(page + len);
+        }
+    }
+
     /// Whether a slab could not be emptied, after the leftovers were sorted: the next round tries again, and nothing is gained
     /// by moving the few blocks in it up meanwhile.
     pub(super) fn is_left_over(&self, page: u32) -> bool {
-        self.number < ROUNDS_MAX
-            && self.leftovers.binary_search_by_key(&page, |(_, page)| *page).is_ok()
+        // Without an attempt there is no next round.
+        let goes_on = self.attempts > 0 && self.number < ROUNDS_MAX;
+        goes_on && self.leftovers.binary_search_by_key(&page, |(_, page)| *page).is_ok()
     }
 
     pub(super) fn note_attempts(&mut self, attempts: u64) {

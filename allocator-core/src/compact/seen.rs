@@ -100,8 +100,14 @@ pub(super) fn held(heap: &Inner, slabs: &Slabs, slab: &Seen) -> Vec<(u32, Owner)
 
 /// Whether any block of a slab is held at the moment.
 pub(super) fn has_held(heap: &Inner, slab: &Seen) -> bool {
+    let shared = &heap.store.shared;
     let any = with_slabs(heap, slab.stripe, |slabs| {
-        same(slabs, slab) && !held(heap, slabs, slab).is_empty()
+        let geometry = shared.classes.geometry(slab.class);
+        same(slabs, slab)
+            && slabs
+                .blocks(&shared.memory, geometry, slab.number)
+                .iter()
+                .any(|(offset, _)| block::is_held(heap.store.header(*offset)))
     });
     any == Some(true)
 }

@@ -25,10 +25,10 @@ const BATCH_IN_TIME: usize = 4;
 /// clock.
 const BACK_MAX: u32 = 256;
 const AGAIN_MAX: usize = 4096;
-const AGAIN_IN_TIME: usize = 256;
+const AGAIN_IN_TIME: usize = 512;
 
 /// One step: looks for the lowest slab, or moves the next batch of blocks above it. False when it is done, or
-/// no block has found room. A look at up to [`LOOKS_MAX`](crate::central::LOOKS_MAX) free runs a block.
+/// a block has found no room. A look at up to [`LOOKS_MAX`](crate::central::LOOKS_MAX) free runs a block.
 pub(super) fn sink(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, round: &mut Round) -> bool {
     let pages = &heap.store.shared.pages;
     let (lo, hi) = heap.store.memory().bounds();
@@ -39,17 +39,22 @@ pub(super) fn sink(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, round: &mut
         round.at = round.lowest.unwrap_or(to);
         return round.at < hi;
     };
-    let Some((victims, end)) = next_batch(heap, pass, lowest, round.at) else { return false };
+    let (victims, end) = next_batch(heap, pass, lowest, round.at);
     round.at = end;
     let before = pass.report.moves;
     let outcome = move_all(heap, mover, pass, &victims, |batch, places| {
         let memory = heap.store.memory();
         let mut central = heap.store.central();
-        let mut from = lo;
+        // Up to `from` all runs are too short for `last`.
+        let (mut from, mut last) = (lo, Need { len: 0, align: 0, skew: 0 });
         for number in 0..batch.len() {
             let Victim { room, owner, .. } = batch.victim(number);
             let len = room + chunk::HEADER;
             let need = Need { len, align: batch.align(number), skew: chunk::HEADER };
+            if need.len < last.len || need.align < last.align {
+                from = lo;
+            }
+            last = need;
             let Some(taken) = central.allocate_below(memory, need, &mut from, lowest) else {
                 return;
             };
@@ -65,7 +70,7 @@ pub(super) fn sink(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, round: &mut
 }
 
 /// The next blocks from `at` on, and where to go on behind them.
-fn next_batch(heap: &Inner, pass: &Pass, lowest: u32, at: u32) -> Option<(Vec<Victim>, u32)> {
+fn next_batch(heap: &Inner, pass: &Pass, lowest: u32, at: u32) -> (Vec<Victim>, u32) {
     let central = heap.store.central();
     let (_, hi) = central.bounds();
     let (most, pieces, again) = if pass.is_timed() {
@@ -73,7 +78,7 @@ fn next_batch(heap: &Inner, pass: &Pass, lowest: u32, at: u32) -> Option<(Vec<Vi
     } else {
         (pass.batch(), PIECES_A_STEP, AGAIN_MAX)
     };
-    let mut at = find_back(heap, &central, lowest, at, again)?;
+    let mut at = find_back(heap, &central, lowest, at, again);
     let mut victims = Vec::new();
     for _ in 0..pieces {
         if at >= hi || victims.len() >= most {
@@ -83,7 +88,7 @@ fn next_batch(heap: &Inner, pass: &Pass, lowest: u32, at: u32) -> Option<(Vec<Vi
         victims.extend(block.and_then(|chunk| victim(heap, chunk)));
         at = end;
     }
-    Some((victims, at))
+    (victims, at)
 }
 
 /// The end of what begins at `at`, a free run or a chunk, and the chunk where it is that of a block. Of a slab only the label
@@ -107,9 +112,9 @@ fn is_slab(heap: &Inner, at: u32) -> bool {
 }
 
 /// Where the first chunk or free run from `at` on begins: since the last step others may have joined what was
-/// there. Walks over `again` pieces at most, from the nearest free run or slab below it; `None` where all is so dense there
-/// that this would take long.
-fn find_back(heap: &Inner, central: &Central, lowest: u32, at: u32, again: usize) -> Option<u32> {
+/// there. Walks over `again` pieces at most, from the nearest free run or slab below it. Where all is so dense there that this
+/// would take longer, the next free run above, or the end.
+fn find_back(heap: &Inner, central: &Central, lowest: u32, at: u32, again: usize) -> u32 {
     let pages = &heap.store.shared.pages;
     let (lo, hi) = central.bounds();
     let mut from = central.space.previous_start(at).unwrap_or(lo);
@@ -120,9 +125,9 @@ fn find_back(heap: &Inner, central: &Central, lowest: u32, at: u32, again: usize
     }
     for _ in 0..again {
         if from >= at || from >= hi {
-            return Some(from);
+            return from;
         }
         from = piece(heap, central, from).0;
     }
-    None
+    central.space.next_run(heap.store.memory(), at, hi).map_or(hi, |run| run.start)
 }

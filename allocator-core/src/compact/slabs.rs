@@ -42,7 +42,7 @@ pub(super) fn consolidate(
         return true;
     };
     let leave = !pass.is_thorough() && mover.unfinished().futile.has(page);
-    let victim = see(heap, page).filter(|seen| seen.class == class && !leave);
+    let victim = see_partial(heap, page, class).filter(|_| !leave);
     let victim = victim.filter(|victim| close(heap, victim, Mode::Emptying));
     let Some(victim) = victim else {
         // Others have emptied it, or filled it again; or it is left alone for a while.
@@ -52,7 +52,7 @@ pub(super) fn consolidate(
         round.classes[class].needless -= 1;
         return true;
     };
-    let (before, useful) = (pass.report.moves, pass.report.useful_moves);
+    let before = (pass.report.moves, pass.report.useful_moves);
     let pins = pass.report.blocked_by_pins;
     let start = Instant::now();
     // What stays in it would keep one slab more in the heap than there is need for.
@@ -67,39 +67,51 @@ pub(super) fn consolidate(
     others.iter().for_each(|other| all.extend(blocks(heap, other)));
     let stripe = may_add.then_some(victim.stripe);
     let outcome = empty(heap, mover, pass, round, (class, stripe), &all);
-    settle_others(heap, mover, pass, round, &others, (before, useful));
-    let gone = !is_ours(heap, &victim) || reopen(heap, &victim);
-    let moves = pass.report.moves - before;
-    pass.rate.note_cells(moves, start.elapsed());
+    settle_others(heap, mover, pass, round, &others, before);
+    pass.rate.note_cells(pass.report.moves - before.0, start.elapsed());
+    let pinned = pass.report.blocked_by_pins > pins;
+    settle(heap, mover, pass, round, &victim, before, (outcome, pinned));
+    true
+}
+
+/// Opens the slab that was emptied, and notes what became of it; `before`: moves, and useful ones, before that.
+fn settle(
+    heap: &Inner,
+    mover: &mut Mover<'_>,
+    pass: &mut Pass,
+    round: &mut Round,
+    victim: &Seen,
+    before: (u64, u64),
+    (outcome, pinned): (Outcome, bool),
+) {
+    let page = victim.page;
+    let gone = !is_ours(heap, victim) || reopen(heap, victim);
     // Those out of the others count already.
-    let moves = moves.saturating_sub(pass.report.useful_moves - useful);
-    if gone && page >= bound {
-        // There is a free page above it.
-        round.free_below = u32::MAX;
-    }
-    let partial = &mut round.classes[class];
+    let moves = pass.report.moves - before.0 - (pass.report.useful_moves - before.1);
+    let partial = &mut round.classes[victim.class];
     let unfinished = mover.unfinished();
     if gone {
         partial.needless = partial.needless.saturating_sub(1);
         pass.report.useful_moves += moves + unfinished.partly.take(page);
-        unfinished.pending.add(page, heap.store.shared.pages.page());
+        let len = heap.store.shared.pages.page();
+        unfinished.pending.add(page, len);
         unfinished.futile.forget(page);
-        return true;
+        round.note_free(page, len);
+        return;
     }
     unfinished.partly.add(page, moves);
     match outcome {
         Outcome::Over => partial.put_back(page),
         Outcome::Done => {
             partial.needless = partial.needless.saturating_sub(1);
-            round.leftovers.push((class, page));
-            if pass.report.blocked_by_pins > pins {
+            round.leftovers.push((victim.class, page));
+            if pinned {
                 unfinished.futile.note(page);
             }
         }
         // Others have taken the room.
         Outcome::NoRoom => partial.needless = 0,
     }
-    true
 }
 
 /// Opens the slabs that were emptied together with another, and notes what became of them; `before`: moves, and
@@ -119,11 +131,20 @@ fn settle_others(
             let report = &mut pass.report;
             let most = report.moves - before.0 - (report.useful_moves - before.1);
             report.useful_moves += most.min(u64::from(other.used));
-            mover.unfinished().pending.add(other.page, heap.store.shared.pages.page());
+            let len = heap.store.shared.pages.page();
+            mover.unfinished().pending.add(other.page, len);
+            round.note_free(other.page, len);
         } else {
             round.leftovers.push((other.class, other.page));
         }
     }
+}
+
+/// The open slab of a class in the page at `page`, if it has room: of one that others have filled since the survey nothing is
+/// gained, nor has it room for others.
+fn see_partial(heap: &Inner, page: u32, class: usize) -> Option<Seen> {
+    let cells = heap.store.shared.classes.geometry(class).cells;
+    see(heap, page).filter(|seen| seen.class == class && seen.used < cells)
 }
 
 /// Closes more slabs that there is no need for and in which nothing is held, until they make a batch together with the first.
@@ -133,7 +154,7 @@ fn more_victims(heap: &Inner, pass: &Pass, round: &mut Round, first: &Seen) -> V
     let mut victims = Vec::new();
     while count < pass.batch() && (victims.len() as u32) + 1 < partial.needless {
         let Some(page) = partial.pop_victim(round.bound) else { break };
-        let seen = see(heap, page).filter(|seen| seen.class == first.class);
+        let seen = see_partial(heap, page, first.class);
         if seen.is_some_and(|seen| has_held(heap, &seen)) {
             partial.put_back(page);
             break;
@@ -193,18 +214,22 @@ fn find_room(
     count: usize,
 ) -> usize {
     let cells = heap.store.shared.classes.geometry(class).cells as usize;
-    let mut room = 0;
+    let (mut room, mut lost) = (0, 0);
     round.targets.retain_mut(|target| {
-        let free = see(heap, target.page)
-            .filter(|seen| seen.class == class)
-            .map_or(0, |seen| cells - seen.used as usize);
-        room += free;
-        free > 0
+        let Some(seen) = see(heap, target.page).filter(|seen| seen.class == class) else {
+            // One that was added, and given up by others while it had no block.
+            lost += u32::from(target.used == 0);
+            return false;
+        };
+        *target = seen;
+        room += cells - seen.used as usize;
+        cells > seen.used as usize
     });
-    let see_class = |page| see(heap, page).filter(|seen: &Seen| seen.class == class);
+    let partial = &mut round.classes[class];
+    partial.needless = partial.needless.saturating_sub(lost);
     while room < count {
-        let Some(page) = round.classes[class].pop_target_above(round.bound) else { break };
-        if let Some(target) = see_class(page) {
+        let Some(page) = partial.pop_target_above(round.bound) else { break };
+        if let Some(target) = see_partial(heap, page, class) {
             room += cells - target.used as usize;
             round.targets.push(target);
         }
@@ -218,18 +243,21 @@ fn find_room(
         // One more can go.
         round.classes[class].needless += 1;
     }
-    if room == 0
-        && let Some(target) = round.classes[class].pop_target().and_then(see_class)
+    // It is raised later, if it has to.
+    while room == 0
+        && !pass.is_over()
+        && let Some(page) = round.classes[class].pop_target()
     {
-        // It is raised later, if it has to.
-        room = cells - target.used as usize;
-        round.targets.push(target);
+        if let Some(target) = see_partial(heap, page, class) {
+            room = cells - target.used as usize;
+            round.targets.push(target);
+        }
     }
     room
 }
 
-/// Makes a free page above the bound a slab, the last of its class to be filled by others; `None` where there is none, or the
-/// heap would need more memory than before.
+/// Makes a free page above the bound a slab, the last of its class to be filled by others. `None` where there is none, where the
+/// heap would need more memory than before, or when the time is over.
 fn add_target(
     heap: &Inner,
     mover: &mut Mover<'_>,
@@ -239,26 +267,26 @@ fn add_target(
     stripe: usize,
 ) -> Option<Seen> {
     let Shared { memory, pages, classes } = &heap.store.shared;
-    let page = pages.page();
+    let (page, bound) = (pages.page(), round.bound);
     let pending = &mut mover.unfinished().pending;
     if pending.make_allowance(heap, pass, page as usize * GRANULE) != Allowance::Met {
         return None;
     }
-    with_slabs(heap, stripe, |slabs| {
-        // Stripe before centre.
-        let mut central = heap.store.central();
-        let below = &mut round.free_below;
-        let run = loop {
-            match central.allocate_page_above(memory, page, round.bound, below, LOOKS) {
-                Some(run) => break run,
-                None if *below > round.bound && pass.is_thorough() => {}
-                None => return None,
-            }
-        };
-        drop(central);
-        let number = slabs.add_page(memory, pages, classes, class, run, Mode::Open);
-        slabs.put_last(number);
-        Some(Seen { stripe, number, class, page: run.start, used: 0 })
-    })
-    .flatten()
+    // Others have their turn between two looks.
+    while round.free_below > bound && !pass.is_late() {
+        let added = with_slabs(heap, stripe, |slabs| {
+            // Stripe before centre.
+            let mut central = heap.store.central();
+            let below = &mut round.free_below;
+            let run = central.allocate_page_above(memory, page, bound, below, LOOKS)?;
+            drop(central);
+            let number = slabs.add_page(memory, pages, classes, class, run, Mode::Open);
+            slabs.put_last(number);
+            Some(Seen { stripe, number, class, page: run.start, used: 0 })
+        });
+        if let Some(Some(target)) = added {
+            return Some(target);
+        }
+    }
+    None
 }

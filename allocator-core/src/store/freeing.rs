@@ -33,7 +33,9 @@ impl Store {
     /// Frees the block at `offset`, which nobody can see any more. One stripe's lock or the centre's; both
     /// where a page becomes empty.
     pub(crate) fn free(&self, offset: u32) {
-        self.free_all(core::iter::once(offset));
+        self.memory().track_write(offset);
+        let mut freeing = Freeing { store: self, held: Held::Nothing, soon: false };
+        while !freeing.free(offset) {}
     }
 
     /// Frees blocks that nobody can see any more; each lock once for blocks in a row that are under it, that of the centre for
@@ -81,13 +83,13 @@ impl<'s> Freeing<'s> {
         if !matches!(self.held, Held::Stripe(there, _) if there == number) {
             // Before the next one is taken: no thread holds two stripes, or takes one inside of the centre.
             self.held = Held::Nothing;
-            self.held = Held::Stripe(number, self.lock(&self.store.stripes[number]));
+            self.held = Held::Stripe(number, lock(&self.store.stripes[number], self.soon));
         }
         let Held::Stripe(_, stripe) = &mut self.held else { unreachable!("a stripe is locked") };
         // As in `with_block`.
         let same = shared.pages.label(offset) == label;
         if same && let Some(page) = stripe.free(shared, label, offset) {
-            central.lock().release(&shared.memory, page);
+            lock(central, self.soon).release(&shared.memory, page);
         }
         same
     }
@@ -95,7 +97,7 @@ impl<'s> Freeing<'s> {
     fn free_in_central(&mut self, offset: u32) {
         if !matches!(self.held, Held::Central(..)) {
             self.held = Held::Nothing;
-            self.held = Held::Central(0, self.lock(&self.store.central));
+            self.held = Held::Central(0, lock(&self.store.central, self.soon));
         }
         let Held::Central(row, central) = &mut self.held else { unreachable!("it is locked") };
         let memory = self.store.memory();
@@ -107,8 +109,8 @@ impl<'s> Freeing<'s> {
             hand_over(central);
         }
     }
+}
 
-    fn lock<T>(&self, mutex: &'s Mutex<T>) -> MutexGuard<'s, T> {
-        if self.soon { lock_soon(mutex) } else { mutex.lock() }
-    }
+fn lock<T>(mutex: &Mutex<T>, soon: bool) -> MutexGuard<'_, T> {
+    if soon { lock_soon(mutex) } else { mutex.lock() }
 }

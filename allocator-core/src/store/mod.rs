@@ -239,12 +239,12 @@ impl Store {
         self.stripes.first().is_some_and(|stripe| matches!(*stripe.lock(), Stripe::Slabs(_)))
     }
 
-    /// Locks the centre for a mover, see [`lock_soon`].
+    /// Locks the centre for a mover or a report, see [`lock_soon`].
     pub(crate) fn central(&self) -> MutexGuard<'_, Central> {
         lock_soon(&self.central)
     }
 
-    /// Locks a stripe for a mover.
+    /// The same for a stripe.
     pub(crate) fn stripe(&self, number: usize) -> MutexGuard<'_, Stripe> {
         lock_soon(&self.stripes[number])
     }
