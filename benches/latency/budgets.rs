@@ -35,7 +35,7 @@ pub(crate) struct Outcome {
     pub(crate) raw: Histogram<u64>,
     pub(crate) net: Histogram<u64>,
     pub(crate) on_core: Histogram<u64>,
-    /// The same as `net` of a loop that only reads the clock, after each pass: what the machine does.
+    /// The same as `net` of a loop that only reads the clock, as often: what the machine does.
     pub(crate) control: Histogram<u64>,
     pub(crate) left_out: u64,
 }
@@ -151,7 +151,7 @@ struct Taken {
     useful: u64,
     /// Of those that had something to do: span, how much of it the thread waited for a core, and how much it was on one.
     worked: Vec<(Span, Duration, Duration)>,
-    /// Span of a loop after each of these, and how much of it the thread waited for a core.
+    /// Spans of as many loops after these, and how much of it the thread waited for a core.
     idled: Vec<(Span, Duration)>,
 }
 
@@ -172,8 +172,6 @@ fn run(heap: &Heap, passes: u32, stop: &AtomicBool) -> Taken {
         taken.passes += 1;
         if report.moves > 0 || !report.complete {
             taken.worked.push(((start, end), waited, own));
-            let idled = idle();
-            taken.idled.push((idled, waits.since()));
         }
         taken.moves += report.moves;
         taken.useful += report.useful_moves;
@@ -181,6 +179,12 @@ fn run(heap: &Heap, passes: u32, stop: &AtomicBool) -> Taken {
             // The load leaves something to do.
             thread::sleep(Duration::from_millis(1));
         }
+    }
+    // Not between the passes, which would find more to do.
+    for _ in 0..taken.worked.len() {
+        waits.since();
+        let idled = idle();
+        taken.idled.push((idled, waits.since()));
     }
     taken
 }

@@ -189,7 +189,7 @@ fn budget_table(budgets: &budgets::Outcome, text: &mut String) {
         row(on_core, &budgets.on_core),
         row(net, &budgets.net),
         row("raw".to_owned(), &budgets.raw),
-        row("a loop that reads the clock, after each".to_owned(), &budgets.control),
+        row("a loop that reads the clock, under the load".to_owned(), &budgets.control),
     ];
     *text += &aligned(&head, &rows, 1);
 }
