@@ -14,8 +14,10 @@ use std::time::Instant;
 const PAGES: usize = 2048;
 const PAGES_IN_TIME: usize = 64;
 
-/// Pages of the system that the lists of a batch may need, with those of what became free before it.
-const PAGES_OF_LISTS: usize = 256;
+/// Pages of the system that the lists of a batch may need, with those of what became free before it: one for so many that are
+/// committed, and at most.
+const PAGES_A_LIST_PAGE: usize = 64;
+const LIST_PAGES_MAX: usize = 256;
 
 /// Pages of each map of free runs that one step looks at where the clock runs.
 const MAP_PAGES_IN_TIME: usize = 8;
@@ -134,7 +136,9 @@ pub(super) fn make_own_room(heap: &Inner, pass: &mut Pass) {
     while !done {
         (at, done) = heap.store.central().space.release_maps(at, PAGES as u32);
     }
-    give_back_some(heap, pass, PAGES_OF_LISTS, |central, decommit| {
+    let committed = heap.store.central().committed() / OS_PAGE;
+    let pages = (committed / PAGES_A_LIST_PAGE).min(LIST_PAGES_MAX);
+    give_back_some(heap, pass, pages, |central, decommit| {
         central.collect(heap.store.memory(), (lo, hi), decommit);
     });
 }
