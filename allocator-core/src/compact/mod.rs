@@ -2,7 +2,8 @@
 //!
 //! * `budget.rs`, `pass.rs`, `report.rs`: how much a defragmentation may do, the call that does it, what it
 //!   reports; `rate.rs`, `forecast.rs`: what it costs, and what it would do;
-//! * `round.rs`: the stages of the work, kept from one call to the next, and the survey of the slabs;
+//! * `round.rs`: the stages of the work, kept from one call to the next (`unfinished.rs`), and the survey of the slabs
+//!   (`partial.rs`);
 //! * `mover.rs`: the protocol, for a batch of blocks: mark, grace period, lock, copy, publish;
 //! * `slabs.rs`, `raise.rs`: empty slabs into others, then move slabs to the top of the buffer; `seen.rs`: what both see of a slab;
 //! * `slide.rs`, `sink.rs`: bring blocks with chunks of their own to the bottom of the buffer;
@@ -17,6 +18,7 @@ mod choice;
 mod forecast;
 mod mover;
 mod pack;
+mod partial;
 mod pass;
 mod raise;
 mod rate;
@@ -30,6 +32,7 @@ mod slabs;
 mod slide;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod unfinished;
 mod window;
 
 pub use budget::Budget;

@@ -13,7 +13,7 @@
 //! another. `take` uses the same lock for the same reason.
 
 use super::pass::Pass;
-use super::round::Unfinished;
+use super::unfinished::Unfinished;
 use crate::block::{self, Owner, Shape};
 use crate::grace::Grace;
 use crate::head::{Head, Size};

@@ -15,15 +15,13 @@
 //! changing, so each page is looked at again under its lock before anything is done with it.
 
 use super::pack::Loose;
+use super::partial::Partial;
 use super::pass::Pass;
-use super::raise::Raise;
-use super::rate::Rate;
-use super::release::Pending;
 use super::seen::{self, Seen};
+use super::unfinished::Unfinished;
 use crate::heap::Inner;
 use crate::pages::Label;
 use crate::size_class::CLASSES;
-use std::collections::{HashMap, VecDeque};
 
 /// Slabs and other blocks can be in each other's way, and readers cancel moves, so rounds are repeated, this
 /// often at most.
@@ -40,91 +38,6 @@ const TURNS: u32 = 128;
 
 /// Pages without a slab that are passed over as one that has.
 const BARE_PAGES: u32 = 16;
-
-/// Degrees of fullness that the survey tells apart.
-const LEVELS: usize = 8;
-
-/// Passes for which a page is left alone after it could not be emptied; doubled each time, up to the second.
-const BACK_OFF: u64 = 4;
-const BACK_OFF_MAX: u64 = 1024;
-
-/// Pages that are remembered as futile, and as partly emptied, at most.
-const FUTILE_MAX: usize = 4096;
-const PARTLY_MAX: usize = 1024;
-
-/// What a pass leaves to the next one.
-#[derive(Debug, Default)]
-pub(super) struct Unfinished {
-    /// The round that goes on; `None` where the last one was complete.
-    pub(super) round: Option<Round>,
-    /// A slab on its way up.
-    pub(super) raise: Option<Raise>,
-    /// Pages that became free and are not given back yet.
-    pub(super) pending: Pending,
-    /// Pages that could not be emptied lately.
-    pub(super) futile: Futile,
-    /// Moves out of pages that are not free yet.
-    pub(super) partly: Partly,
-    /// What moves have cost.
-    pub(super) rate: Rate,
-    /// Bytes that were committed when the work began.
-    pub(super) committed_max: usize,
-}
-
-/// Pages that could not be emptied, because of pins or readers, and until which pass they are left alone.
-#[derive(Debug, Default)]
-pub(super) struct Futile {
-    passes: u64,
-    pages: HashMap<u32, (u64, u64)>,
-}
-
-impl Futile {
-    pub(super) fn begin_pass(&mut self) {
-        self.passes += 1;
-    }
-
-    /// Whether a page is not worth an attempt yet.
-    pub(super) fn has(&self, page: u32) -> bool {
-        self.pages.get(&page).is_some_and(|(until, _)| *until > self.passes)
-    }
-
-    /// An attempt has failed.
-    pub(super) fn note(&mut self, page: u32) {
-        if self.pages.len() >= FUTILE_MAX {
-            self.pages.clear();
-        }
-        let (until, wait) = self.pages.entry(page).or_insert((0, BACK_OFF / 2));
-        *wait = (*wait * 2).min(BACK_OFF_MAX);
-        *until = self.passes + *wait;
-    }
-
-    /// An attempt has succeeded.
-    pub(super) fn forget(&mut self, page: u32) {
-        self.pages.remove(&page);
-    }
-}
-
-/// Moves out of pages that are not free yet: they were of use once the page is.
-#[derive(Debug, Default)]
-pub(super) struct Partly(HashMap<u32, u64>);
-
-impl Partly {
-    pub(super) fn add(&mut self, page: u32, moves: u64) {
-        if self.0.len() < PARTLY_MAX || self.0.contains_key(&page) {
-            *self.0.entry(page).or_insert(0) += moves;
-        }
-    }
-
-    pub(super) fn take(&mut self, page: u32) -> u64 {
-        self.0.remove(&page).unwrap_or(0)
-    }
-
-    /// The moves out of pages that came free since, by their last blocks' removal.
-    fn take_free(&mut self, heap: &Inner) -> u64 {
-        let is_free = |page: &u32| heap.store.shared.pages.label(*page) == Label::Central;
-        self.0.extract_if(|page, _| is_free(page)).map(|(_, moves)| moves).sum()
-    }
-}
 
 /// What the round does at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -171,51 +84,6 @@ pub(super) struct Round {
     /// Slabs that could not be emptied, with their classes, and whether they were tried again.
     pub(super) leftovers: Vec<(usize, u32)>,
     again: bool,
-}
-
-/// The slabs of a class that have both blocks and free cells, by fullness.
-#[derive(Debug, Default)]
-pub(super) struct Partial {
-    /// First granules of their pages, in address order.
-    levels: [VecDeque<u32>; LEVELS],
-    slabs: u32,
-    used: u64,
-    /// How many of them there is no need for.
-    pub(super) needless: u32,
-}
-
-impl Partial {
-    /// The slab to empty next: of those that lie below `bound`, and have to go from there anyway, the sparsest;
-    /// after those the sparsest of all.
-    pub(super) fn pop_victim(&mut self, bound: u32) -> Option<u32> {
-        let below = |level: &VecDeque<u32>| level.front().is_some_and(|page| *page < bound);
-        let level = self.levels.iter().position(below);
-        let level = level.or_else(|| self.levels.iter().position(|level| !level.is_empty()))?;
-        self.levels[level].pop_front()
-    }
-
-    /// The slab to fill next: the fullest that lies above `bound`.
-    pub(super) fn pop_target_above(&mut self, bound: u32) -> Option<u32> {
-        let above = |level: &&mut VecDeque<u32>| level.back().is_some_and(|page| *page >= bound);
-        self.levels.iter_mut().rev().find(above)?.pop_back()
-    }
-
-    /// The fullest of all.
-    pub(super) fn pop_target(&mut self) -> Option<u32> {
-        self.levels.iter_mut().rev().find(|level| !level.is_empty())?.pop_back()
-    }
-
-    /// Makes a slab the next victim again.
-    pub(super) fn put_back(&mut self, page: u32) {
-        self.levels[0].push_front(page);
-    }
-
-    fn add(&mut self, page: u32, used: u32, cells: u32) {
-        let level = (used as usize * LEVELS / cells as usize).min(LEVELS - 1);
-        self.levels[level].push_back(page);
-        self.slabs += 1;
-        self.used += u64::from(used);
-    }
 }
 
 impl Round {
@@ -403,50 +271,5 @@ fn look_at(heap: &Inner, round: &mut Round, page: u32) {
         round.classes[seen.class].add(page, seen.used, cells);
     } else {
         round.keep += 1;
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    fn partial(slabs: &[(u32, u32)]) -> Partial {
-        let mut partial = Partial::default();
-        slabs.iter().for_each(|(page, used)| partial.add(*page, *used, 80));
-        partial
-    }
-
-    #[test]
-    fn victims_are_sparse_and_low_targets_full_and_high() {
-        let slabs = [(10, 30), (20, 5), (30, 75), (40, 6), (50, 70), (60, 31)];
-        let mut victims = partial(&slabs);
-        let popped: Vec<_> = std::iter::from_fn(|| victims.pop_victim(35)).collect();
-        assert_eq!(popped, [20, 10, 30, 40, 60, 50]);
-        let mut targets = partial(&slabs);
-        let popped: Vec<_> = std::iter::from_fn(|| targets.pop_target_above(35)).collect();
-        assert_eq!(popped, [50, 60, 40]);
-        let popped: Vec<_> = std::iter::from_fn(|| targets.pop_target()).collect();
-        assert_eq!(popped, [30, 10, 20]);
-        victims.put_back(20);
-        assert_eq!(victims.pop_victim(0), Some(20));
-    }
-
-    #[test]
-    fn futile_pages_are_left_alone_for_longer_and_longer() {
-        let mut futile = Futile::default();
-        let mut waits = Vec::new();
-        for _ in 0..4 {
-            futile.note(7);
-            let mut wait = 0;
-            while futile.has(7) {
-                futile.begin_pass();
-                wait += 1;
-            }
-            waits.push(wait);
-        }
-        assert_eq!(waits, [4, 8, 16, 32]);
-        futile.note(7);
-        futile.forget(7);
-        assert!(!futile.has(7) && !futile.has(8));
     }
 }
