@@ -171,10 +171,10 @@ impl Round {
         }
     }
 
-    /// A page of a slab became free.
-    pub(super) fn note_free(&mut self, page: u32, len: u32) {
+    /// A page of a slab became free, and perhaps part of a longer run.
+    pub(super) fn note_free(&mut self, page: u32) {
         if page >= self.bound {
-            self.free_below = self.free_below.max(page + len);
+            self.free_below = u32::MAX;
         }
     }
 

@@ -25,7 +25,7 @@ const BATCH_IN_TIME: usize = 4;
 /// clock.
 const BACK_MAX: u32 = 256;
 const AGAIN_MAX: usize = 4096;
-const AGAIN_IN_TIME: usize = 512;
+const AGAIN_IN_TIME: usize = 1024;
 
 /// One step: looks for the lowest slab, or moves the next batch of blocks above it. False when it is done, or
 /// a block has found no room. A look at up to [`LOOKS_MAX`](crate::central::LOOKS_MAX) free runs a block.
@@ -113,7 +113,7 @@ fn is_slab(heap: &Inner, at: u32) -> bool {
 
 /// Where the first chunk or free run from `at` on begins: since the last step others may have joined what was
 /// there. Walks over `again` pieces at most, from the nearest free run or slab below it. Where all is so dense there that this
-/// would take longer, the next free run above, or the end.
+/// would take longer, the next free run or slab above, or the end: what lies between is passed over.
 fn find_back(heap: &Inner, central: &Central, lowest: u32, at: u32, again: usize) -> u32 {
     let pages = &heap.store.shared.pages;
     let (lo, hi) = central.bounds();
@@ -129,5 +129,7 @@ fn find_back(heap: &Inner, central: &Central, lowest: u32, at: u32, again: usize
         }
         from = piece(heap, central, from).0;
     }
-    central.space.next_run(heap.store.memory(), at, hi).map_or(hi, |run| run.start)
+    let run = central.space.next_run(heap.store.memory(), at, hi).map_or(hi, |run| run.start);
+    let above = (1..=BACK_MAX).map(|page| pages.start(at).saturating_add(page * pages.page()));
+    above.take_while(|page| *page < run).find(|page| is_slab(heap, *page)).unwrap_or(run)
 }

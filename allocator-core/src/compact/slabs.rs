@@ -10,7 +10,9 @@ use super::pass::Pass;
 use super::raise::LOOKS;
 use super::release::Allowance;
 use super::round::Round;
-use super::seen::{Seen, blocks, close, has_held, is_ours, reopen, see, take_cells, with_slabs};
+use super::seen::{
+    Seen, blocks, close, give_up_empty, has_held, is_ours, reopen, see, take_cells, with_slabs,
+};
 use crate::heap::Inner;
 use crate::pages::Label;
 use crate::raw::GRANULE;
@@ -37,7 +39,8 @@ pub(super) fn consolidate(
     let partial = &mut round.classes[class];
     let page = if partial.needless > 0 { partial.pop_victim(bound) } else { None };
     let Some(page) = page else {
-        round.targets.clear();
+        // One that was added may have stayed empty.
+        round.targets.drain(..).for_each(|target| give_up_empty(heap, &target));
         round.at += 1;
         return true;
     };
@@ -52,7 +55,7 @@ pub(super) fn consolidate(
         round.classes[class].needless -= 1;
         return true;
     };
-    let before = (pass.report.moves, pass.report.useful_moves);
+    let before = pass.report.moves;
     let pins = pass.report.blocked_by_pins;
     let start = Instant::now();
     // What stays in it would keep one slab more in the heap than there is need for.
@@ -67,36 +70,38 @@ pub(super) fn consolidate(
     others.iter().for_each(|other| all.extend(blocks(heap, other)));
     let stripe = may_add.then_some(victim.stripe);
     let outcome = empty(heap, mover, pass, round, (class, stripe), &all);
-    settle_others(heap, mover, pass, round, &others, before);
-    pass.rate.note_cells(pass.report.moves - before.0, start.elapsed());
+    let mut moves = pass.report.moves - before;
+    pass.rate.note_cells(moves, start.elapsed());
+    for other in &others {
+        let share = moves.min(u64::from(other.used));
+        moves -= share;
+        settle(heap, mover, pass, round, other, share, (outcome, false));
+    }
     let pinned = pass.report.blocked_by_pins > pins;
-    settle(heap, mover, pass, round, &victim, before, (outcome, pinned));
+    settle(heap, mover, pass, round, &victim, moves, (outcome, pinned));
     true
 }
 
-/// Opens the slab that was emptied, and notes what became of it; `before`: moves, and useful ones, before that.
+/// Opens a slab that was to be emptied, and notes what became of it; `moves` of its blocks were moved.
 fn settle(
     heap: &Inner,
     mover: &mut Mover<'_>,
     pass: &mut Pass,
     round: &mut Round,
-    victim: &Seen,
-    before: (u64, u64),
+    slab: &Seen,
+    moves: u64,
     (outcome, pinned): (Outcome, bool),
 ) {
-    let page = victim.page;
-    let gone = !is_ours(heap, victim) || reopen(heap, victim);
-    // Those out of the others count already.
-    let moves = pass.report.moves - before.0 - (pass.report.useful_moves - before.1);
-    let partial = &mut round.classes[victim.class];
+    let page = slab.page;
+    let gone = !is_ours(heap, slab) || reopen(heap, slab);
+    let partial = &mut round.classes[slab.class];
     let unfinished = mover.unfinished();
     if gone {
         partial.needless = partial.needless.saturating_sub(1);
         pass.report.useful_moves += moves + unfinished.partly.take(page);
-        let len = heap.store.shared.pages.page();
-        unfinished.pending.add(page, len);
+        unfinished.pending.add(page, heap.store.shared.pages.page());
         unfinished.futile.forget(page);
-        round.note_free(page, len);
+        round.note_free(page);
         return;
     }
     unfinished.partly.add(page, moves);
@@ -104,39 +109,13 @@ fn settle(
         Outcome::Over => partial.put_back(page),
         Outcome::Done => {
             partial.needless = partial.needless.saturating_sub(1);
-            round.leftovers.push((victim.class, page));
+            round.leftovers.push((slab.class, page));
             if pinned {
                 unfinished.futile.note(page);
             }
         }
         // Others have taken the room.
         Outcome::NoRoom => partial.needless = 0,
-    }
-}
-
-/// Opens the slabs that were emptied together with another, and notes what became of them; `before`: moves, and
-/// useful ones, before that.
-fn settle_others(
-    heap: &Inner,
-    mover: &mut Mover<'_>,
-    pass: &mut Pass,
-    round: &mut Round,
-    others: &[Seen],
-    before: (u64, u64),
-) {
-    for other in others {
-        let partial = &mut round.classes[other.class];
-        partial.needless = partial.needless.saturating_sub(1);
-        if !is_ours(heap, other) || reopen(heap, other) {
-            let report = &mut pass.report;
-            let most = report.moves - before.0 - (report.useful_moves - before.1);
-            report.useful_moves += most.min(u64::from(other.used));
-            let len = heap.store.shared.pages.page();
-            mover.unfinished().pending.add(other.page, len);
-            round.note_free(other.page, len);
-        } else {
-            round.leftovers.push((other.class, other.page));
-        }
     }
 }
 
@@ -227,8 +206,12 @@ fn find_room(
     });
     let partial = &mut round.classes[class];
     partial.needless = partial.needless.saturating_sub(lost);
-    while room < count {
-        let Some(page) = partial.pop_target_above(round.bound) else { break };
+    while room < count
+        && !pass.is_over()
+        && let Some(page) = partial.pop_target_above(round.bound)
+    {
+        // Looked at for good, where the clock runs.
+        pass.note_step();
         if let Some(target) = see_partial(heap, page, class) {
             room += cells - target.used as usize;
             round.targets.push(target);
@@ -248,6 +231,7 @@ fn find_room(
         && !pass.is_over()
         && let Some(page) = round.classes[class].pop_target()
     {
+        pass.note_step();
         if let Some(target) = see_partial(heap, page, class) {
             room = cells - target.used as usize;
             round.targets.push(target);
@@ -272,7 +256,7 @@ fn add_target(
     if pending.make_allowance(heap, pass, page as usize * GRANULE) != Allowance::Met {
         return None;
     }
-    // Others have their turn between two looks.
+    // The locks are let go between two looks.
     while round.free_below > bound && !pass.is_late() {
         let added = with_slabs(heap, stripe, |slabs| {
             // Stripe before centre.
@@ -287,6 +271,7 @@ fn add_target(
         if let Some(Some(target)) = added {
             return Some(target);
         }
+        pass.note_step();
     }
     None
 }
