@@ -58,21 +58,15 @@ pub(super) fn consolidate(
     let before = pass.report.moves;
     let pins = pass.report.blocked_by_pins;
     let start = Instant::now();
-    // What stays in it would keep one slab more in the heap than there is need for.
-    let may_add = !has_held(heap, &victim);
-    // With barriers far apart, where nothing ends the pass between two slabs.
-    let others = if pass.is_thorough() && may_add {
-        more_victims(heap, pass, round, &victim)
-    } else {
-        Vec::new()
-    };
-    let mut all = blocks(heap, &victim);
-    others.iter().for_each(|other| all.extend(blocks(heap, other)));
-    let stripe = may_add.then_some(victim.stripe);
-    let outcome = empty(heap, mover, pass, round, (class, stripe), &all);
+    let mut slabs = vec![victim];
+    if pass.is_thorough() {
+        // With barriers far apart, where nothing ends the pass between two slabs.
+        more_victims(heap, pass, round, &mut slabs);
+    }
+    let outcome = empty(heap, mover, pass, round, &slabs);
     let mut moves = pass.report.moves - before;
     pass.rate.note_cells(moves, start.elapsed());
-    for other in &others {
+    for other in &slabs[1..] {
         let share = moves.min(u64::from(other.used));
         moves -= share;
         settle(heap, mover, pass, round, other, share, (outcome, false));
@@ -126,18 +120,14 @@ fn see_partial(heap: &Inner, page: u32, class: usize) -> Option<Seen> {
     see(heap, page).filter(|seen| seen.class == class && seen.used < cells)
 }
 
-/// Closes more slabs that there is no need for and in which nothing is held, until they make a batch together with the first.
-fn more_victims(heap: &Inner, pass: &Pass, round: &mut Round, first: &Seen) -> Vec<Seen> {
-    let partial = &mut round.classes[first.class];
-    let mut count = first.used as usize;
-    let mut victims = Vec::new();
-    while count < pass.batch() && (victims.len() as u32) + 1 < partial.needless {
+/// Closes more slabs that there is no need for, until they make a batch together with the first.
+fn more_victims(heap: &Inner, pass: &Pass, round: &mut Round, victims: &mut Vec<Seen>) {
+    let class = victims[0].class;
+    let partial = &mut round.classes[class];
+    let mut count = victims[0].used as usize;
+    while count < pass.batch() && (victims.len() as u32) < partial.needless {
         let Some(page) = partial.pop_victim(round.bound) else { break };
-        let seen = see_partial(heap, page, first.class);
-        if seen.is_some_and(|seen| has_held(heap, &seen)) {
-            partial.put_back(page);
-            break;
-        }
+        let seen = see_partial(heap, page, class);
         match seen.filter(|seen| close(heap, seen, Mode::Emptying)) {
             Some(seen) => {
                 count += seen.used as usize;
@@ -146,22 +136,22 @@ fn more_victims(heap: &Inner, pass: &Pass, round: &mut Round, first: &Seen) -> V
             None => partial.needless -= 1,
         }
     }
-    victims
 }
 
-/// Moves the blocks of closed slabs of a class into open ones; `stripe`: to which slabs may be added for them.
+/// Moves the blocks of closed slabs of a class into open ones.
 fn empty(
     heap: &Inner,
     mover: &mut Mover<'_>,
     pass: &mut Pass,
     round: &mut Round,
-    (class, stripe): (usize, Option<usize>),
-    victims: &[Victim],
+    slabs: &[Seen],
 ) -> Outcome {
-    let mut rest = victims;
+    let class = slabs[0].class;
+    let victims: Vec<Victim> = slabs.iter().flat_map(|slab| blocks(heap, slab)).collect();
+    let mut rest = &victims[..];
     while !rest.is_empty() {
         let most = pass.batch_of(rest.len());
-        let room = find_room(heap, mover, pass, round, (class, stripe), most);
+        let room = find_room(heap, mover, pass, round, slabs, most);
         if pass.is_over() {
             return Outcome::Over;
         }
@@ -183,15 +173,16 @@ fn empty(
     Outcome::Done
 }
 
-/// Sees to targets with room for `count` blocks together, if there are any; gives their room.
+/// Sees to targets with room for `count` blocks of `victims` together, if there are any; gives their room.
 fn find_room(
     heap: &Inner,
     mover: &mut Mover<'_>,
     pass: &mut Pass,
     round: &mut Round,
-    (class, stripe): (usize, Option<usize>),
+    victims: &[Seen],
     count: usize,
 ) -> usize {
+    let (class, stripe) = (victims[0].class, victims[0].stripe);
     let cells = heap.store.shared.classes.geometry(class).cells as usize;
     let (mut room, mut lost) = (0, 0);
     round.targets.retain_mut(|target| {
@@ -217,10 +208,12 @@ fn find_room(
             round.targets.push(target);
         }
     }
-    // Many at a time only where a batch is long.
-    while room == 0 || room < count && pass.is_thorough() {
-        let added = stripe.and_then(|stripe| add_target(heap, mover, pass, round, class, stripe));
-        let Some(target) = added else { break };
+    // Many at a time only where a batch is long. What stays where something is held would keep one slab more in the heap than
+    // there is need for.
+    let wanted = if pass.is_thorough() { count } else { 1 };
+    let may_add = room < wanted && !victims.iter().any(|victim| has_held(heap, victim));
+    while may_add && room < wanted {
+        let Some(target) = add_target(heap, mover, pass, round, class, stripe) else { break };
         room += cells;
         round.targets.push(target);
         // One more can go.

@@ -3,15 +3,11 @@
 use super::Store;
 use crate::central::Central;
 use crate::chunk;
-use crate::raw::prefetch;
 use crate::stripe::Stripe;
 use crate::sync::{Mutex, MutexGuard, hand_over, lock_soon};
 
 /// Blocks of the centre that are freed under one lock: a pass with a budget may wait for it.
 const ROW_MAX: u32 = 16;
-
-/// Blocks whose headers are on their way to the cache: a lock is not held for as long as each of them takes.
-const AHEAD: usize = 16;
 
 /// What is locked while blocks in a row are freed.
 enum Held<'s> {
@@ -33,14 +29,12 @@ impl Store {
     /// Frees the block at `offset`, which nobody can see any more. One stripe's lock or the centre's; both
     /// where a page becomes empty.
     pub(crate) fn free(&self, offset: u32) {
-        self.memory().track_write(offset);
-        let mut freeing = Freeing { store: self, held: Held::Nothing, soon: false };
-        while !freeing.free(offset) {}
+        self.free_all(core::iter::once(offset));
     }
 
     /// Frees blocks that nobody can see any more; each lock once for blocks in a row that are under it, that of the centre for
     /// [`ROW_MAX`] of them at most.
-    pub(crate) fn free_all(&self, offsets: impl Iterator<Item = u32> + Clone) {
+    pub(crate) fn free_all(&self, offsets: impl Iterator<Item = u32>) {
         Freeing { store: self, held: Held::Nothing, soon: false }.all(offsets);
     }
 
@@ -51,22 +45,11 @@ impl Store {
 }
 
 impl<'s> Freeing<'s> {
-    fn all(mut self, offsets: impl Iterator<Item = u32> + Clone) {
-        let mut ahead = offsets.clone();
-        ahead.by_ref().take(AHEAD).for_each(|offset| self.prefetch(offset));
+    fn all(mut self, offsets: impl Iterator<Item = u32>) {
         for offset in offsets {
-            if let Some(offset) = ahead.next() {
-                self.prefetch(offset);
-            }
             // The block's bytes are given up: whoever gets them next writes.
             self.store.memory().track_write(offset);
             while !self.free(offset) {}
-        }
-    }
-
-    fn prefetch(&self, offset: u32) {
-        if prefetch::ENABLED {
-            self.store.head(offset).prefetch();
         }
     }
 
