@@ -95,22 +95,22 @@ impl Central {
     }
 
     /// Takes a place that lies below granule `below`, as low as there is one among the first
-    /// [`LOOKS_MAX`] free runs from `from` on; moves `from` behind those that are too short.
+    /// [`LOOKS_MAX`] free runs.
     pub(crate) fn allocate_below(
         &mut self,
         memory: &Memory,
         need: Need,
-        from: &mut u32,
         below: u32,
     ) -> Option<Run> {
+        let mut from = self.lo;
         for _ in 0..LOOKS_MAX {
-            let run = self.space.next_run(memory, *from, below)?;
+            let run = self.space.next_run(memory, from, below)?;
             if let Some(start) = need.place_low(run).filter(|start| *start < below) {
                 let taken = Run { start, len: need.len };
                 self.claim(memory, run, taken);
                 return Some(taken);
             }
-            *from = run.end();
+            from = run.end();
         }
         None
     }

@@ -56,10 +56,11 @@ impl Summary {
         }
         let (first, end) = (from / WORD, to.div_ceil(WORD));
         // It is often near, and then the level above need not be read.
-        if let found @ Some(_) = self.first_of(first, from, to) {
-            return found;
-        }
-        self.first_of(self.next_group(first + 1, end)?, from, to)
+        let near = first_set(&self.words, first, from, to);
+        near.or_else(|| {
+            let group = next_set(&self.top, first + 1, end)?;
+            first_set(&self.words, group, from, to)
+        })
     }
 
     /// The last word of `[from, to)` that is not zero.
@@ -68,35 +69,34 @@ impl Summary {
             return None;
         }
         let (first, last) = (from / WORD, (to - 1) / WORD);
-        if let found @ Some(_) = self.last_of(last, from, to) {
-            return found;
-        }
-        self.last_of(self.prev_group(first, last)?, from, to)
-    }
-
-    fn first_of(&self, index: usize, from: usize, to: usize) -> Option<usize> {
-        let found = self.words[index] & mask(index, from, to);
-        (found != 0).then(|| index * WORD + found.trailing_zeros() as usize)
-    }
-
-    fn last_of(&self, index: usize, from: usize, to: usize) -> Option<usize> {
-        let found = self.words[index] & mask(index, from, to);
-        (found != 0).then(|| index * WORD + found.ilog2() as usize)
-    }
-
-    /// The first of the words `[from, to)` of this level that is not zero.
-    fn next_group(&self, from: usize, to: usize) -> Option<usize> {
-        (from / WORD..to.div_ceil(WORD)).filter(|_| from < to).find_map(|index| {
-            let found = self.top[index] & mask(index, from, to);
-            (found != 0).then(|| index * WORD + found.trailing_zeros() as usize)
+        let near = last_set(&self.words, last, from, to);
+        near.or_else(|| {
+            let group = prev_set(&self.top, first, last)?;
+            last_set(&self.words, group, from, to)
         })
     }
+}
 
-    /// The last of them.
-    fn prev_group(&self, from: usize, to: usize) -> Option<usize> {
-        (from / WORD..to.div_ceil(WORD)).rev().filter(|_| from < to).find_map(|index| {
-            let found = self.top[index] & mask(index, from, to);
-            (found != 0).then(|| index * WORD + found.ilog2() as usize)
-        })
-    }
+/// The first bit of `[from, to)` that is set in a word which meets that span.
+fn first_set(words: &[u64], word: usize, from: usize, to: usize) -> Option<usize> {
+    let found = words[word] & mask(word, from, to);
+    (found != 0).then(|| word * WORD + found.trailing_zeros() as usize)
+}
+
+/// The last one.
+fn last_set(words: &[u64], word: usize, from: usize, to: usize) -> Option<usize> {
+    let found = words[word] & mask(word, from, to);
+    (found != 0).then(|| word * WORD + found.ilog2() as usize)
+}
+
+/// The first bit of `[from, to)` that is set.
+fn next_set(words: &[u64], from: usize, to: usize) -> Option<usize> {
+    let mut span = if from < to { from / WORD..to.div_ceil(WORD) } else { 0..0 };
+    span.find_map(|word| first_set(words, word, from, to))
+}
+
+/// The last one.
+fn prev_set(words: &[u64], from: usize, to: usize) -> Option<usize> {
+    let span = if from < to { from / WORD..to.div_ceil(WORD) } else { 0..0 };
+    span.rev().find_map(|word| last_set(words, word, from, to))
 }

@@ -61,19 +61,17 @@ impl Loose {
         let shared = &heap.store.shared;
         let geometry = shared.classes.geometry(self.class);
         let (freed_before, moves_before) = (pass.report.freed_bytes, pass.report.moves);
+        let room = granules(self.class);
+        let victim = |(offset, owner)| Victim { offset, owner, room, shape: None };
         let victims = self.with(heap, |slabs| {
             slabs.close(self.number, Mode::Filling);
             pass.report.freed_bytes += slabs.trim(&shared.memory, geometry, self.number);
             // Where the blocks would end if they lay in the first cells.
             let end = geometry.offset(self.page, slabs.slab(self.number).used);
-            let mut blocks = slabs.blocks(&shared.memory, geometry, self.number);
-            blocks.retain(|(offset, _)| *offset >= end);
-            blocks
+            let blocks = slabs.blocks(&shared.memory, geometry, self.number);
+            blocks.filter(|(offset, _)| *offset >= end).map(victim).collect()
         });
-        let Some(victims) = victims else { return Outcome::Done };
-        let room = granules(self.class);
-        let victim = |(offset, owner)| Victim { offset, owner, room, shape: None };
-        let victims: Vec<_> = victims.into_iter().map(victim).collect();
+        let Some(victims): Option<Vec<_>> = victims else { return Outcome::Done };
         let mut outcome = Outcome::Done;
         for batch in victims.chunks(pass.batch()) {
             outcome = move_all(heap, mover, pass, batch, |batch, places| {

@@ -4,17 +4,15 @@ use super::mover::{Mover, Outcome, move_all};
 use super::pass::Pass;
 use super::release::Allowance;
 use super::round::Round;
-use super::seen::{Seen, blocks, held, is_ours, reopen, same, see, take_cells, with_slabs};
+use super::seen::{
+    Seen, add_above, blocks, held, is_ours, reopen, same, see, take_cells, with_slabs,
+};
 use crate::block::Owner;
 use crate::heap::Inner;
 use crate::raw::GRANULE;
 use crate::size_class::granules;
 use crate::slab::Mode;
-use crate::stripe::Shared;
 use std::time::Instant;
-
-/// Free runs that are looked at for a free page, at a time.
-pub(super) const LOOKS: usize = 64;
 
 /// Pages that one step looks at for a slab to raise.
 const PAGES_A_STEP: usize = 1024;
@@ -109,9 +107,7 @@ fn begin_raise(
     round: &mut Round,
     from: &Seen,
 ) -> Begun {
-    let shared = &heap.store.shared;
-    let above = from.page;
-    let page = shared.pages.page();
+    let page = heap.store.shared.pages.page();
     let pending = &mut mover.unfinished().pending;
     if pending.make_allowance(heap, pass, page as usize * GRANULE) == Allowance::NotYet {
         return Begun::NotYet;
@@ -120,23 +116,19 @@ fn begin_raise(
         if !same(slabs, from) {
             return Begun::Gone;
         }
-        let held = held(heap, slabs, from);
+        let held: Vec<_> = held(heap, slabs, from).collect();
         if !held.is_empty() {
             return Begun::Held(held);
         }
-        // Stripe before centre.
-        let mut central = heap.store.central();
-        let below = &mut round.free_below;
-        let Some(run) = central.allocate_page_above(&shared.memory, page, above, below, LOOKS)
-        else {
-            return if round.free_below > above { Begun::NotYet } else { Begun::NoPage };
-        };
-        drop(central);
-        let Shared { memory, pages, classes } = shared;
-        slabs.close(from.number, Mode::Emptying);
-        let number = slabs.add_page(memory, pages, classes, from.class, run, Mode::Filling);
-        let to = Seen { number, page: run.start, used: 0, ..*from };
-        Begun::Raise(Raise { from: *from, to, moves: 0 })
+        let pages = (from.page, &mut round.free_below);
+        match add_above(heap, slabs, from, Mode::Filling, pages) {
+            Some(to) => {
+                slabs.close(from.number, Mode::Emptying);
+                Begun::Raise(Raise { from: *from, to, moves: 0 })
+            }
+            None if round.free_below > from.page => Begun::NotYet,
+            None => Begun::NoPage,
+        }
     });
     begun.unwrap_or(Begun::NoPage)
 }

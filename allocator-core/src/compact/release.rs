@@ -131,15 +131,12 @@ pub(super) fn release_maps(heap: &Inner, pass: &Pass, round: &mut Round) -> bool
 /// Before a pass without a clock, whose lists need memory of their own: gives back clear pages of maps, and so much free
 /// memory as they may need.
 pub(super) fn make_own_room(heap: &Inner, pass: &mut Pass) {
-    let (lo, hi) = heap.store.memory().bounds();
-    let (mut at, mut done) = (0, false);
-    while !done {
-        (at, done) = heap.store.central().space.release_maps(at, PAGES as u32);
-    }
+    let mut maps = Round::new();
+    while release_maps(heap, pass, &mut maps) {}
     let committed = heap.store.central().committed() / OS_PAGE;
     let pages = (committed / PAGES_A_LIST_PAGE).min(LIST_PAGES_MAX);
     give_back_some(heap, pass, pages, |central, decommit| {
-        central.collect(heap.store.memory(), (lo, hi), decommit);
+        central.collect(heap.store.memory(), heap.store.memory().bounds(), decommit);
     });
 }
 

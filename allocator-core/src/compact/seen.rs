@@ -7,7 +7,10 @@ use crate::heap::Inner;
 use crate::pages::Label;
 use crate::size_class::granules;
 use crate::slab::{Mode, Slabs};
-use crate::stripe::Stripe;
+use crate::stripe::{Shared, Stripe};
+
+/// Free runs that are looked at for a free page, at a time.
+const LOOKS: usize = 64;
 
 /// A slab as it was seen under its stripe's lock.
 #[derive(Clone, Copy, Debug)]
@@ -78,38 +81,54 @@ pub(super) fn take_cells(
 /// The blocks of a slab, if it is still the same.
 pub(super) fn blocks(heap: &Inner, slab: &Seen) -> Vec<Victim> {
     let shared = &heap.store.shared;
+    let room = granules(slab.class);
+    let victim = |(offset, owner)| Victim { offset, owner, room, shape: None };
     let blocks = with_slabs(heap, slab.stripe, |slabs| {
         if !same(slabs, slab) {
             return Vec::new();
         }
-        slabs.blocks(&shared.memory, shared.classes.geometry(slab.class), slab.number)
+        let geometry = shared.classes.geometry(slab.class);
+        slabs.blocks(&shared.memory, geometry, slab.number).map(victim).collect()
     });
-    let room = granules(slab.class);
-    let victim = |(offset, owner)| Victim { offset, owner, room, shape: None };
-    blocks.unwrap_or_default().into_iter().map(victim).collect()
+    blocks.unwrap_or_default()
 }
 
 /// The blocks of a slab that are held at the moment. Under the lock of its stripe.
-pub(super) fn held(heap: &Inner, slabs: &Slabs, slab: &Seen) -> Vec<(u32, Owner)> {
+pub(super) fn held<'s>(
+    heap: &'s Inner,
+    slabs: &'s Slabs,
+    slab: &Seen,
+) -> impl Iterator<Item = (u32, Owner)> + 's {
     let shared = &heap.store.shared;
     let geometry = shared.classes.geometry(slab.class);
-    let mut blocks = slabs.blocks(&shared.memory, geometry, slab.number);
-    blocks.retain(|(offset, _)| block::is_held(heap.store.header(*offset)));
-    blocks
+    let blocks = slabs.blocks(&shared.memory, geometry, slab.number);
+    blocks.filter(|(offset, _)| block::is_held(heap.store.header(*offset)))
 }
 
-/// Whether any block of a slab is held at the moment.
+/// Whether there are any.
 pub(super) fn has_held(heap: &Inner, slab: &Seen) -> bool {
-    let shared = &heap.store.shared;
     let any = with_slabs(heap, slab.stripe, |slabs| {
-        let geometry = shared.classes.geometry(slab.class);
-        same(slabs, slab)
-            && slabs
-                .blocks(&shared.memory, geometry, slab.number)
-                .iter()
-                .any(|(offset, _)| block::is_held(heap.store.header(*offset)))
+        same(slabs, slab) && held(heap, slabs, slab).next().is_some()
     });
     any == Some(true)
+}
+
+/// Makes the highest free page that begins in `above..below`, of [`LOOKS`] free runs, a slab of the stripe and class of
+/// another; `below` is moved as [`Central::allocate_page_above`](crate::central::Central::allocate_page_above) says.
+pub(super) fn add_above(
+    heap: &Inner,
+    slabs: &mut Slabs,
+    like: &Seen,
+    mode: Mode,
+    (above, below): (u32, &mut u32),
+) -> Option<Seen> {
+    let Shared { memory, pages, classes } = &heap.store.shared;
+    // Stripe before centre.
+    let mut central = heap.store.central();
+    let run = central.allocate_page_above(memory, pages.page(), above, below, LOOKS)?;
+    drop(central);
+    let number = slabs.add_page(memory, pages, classes, like.class, run, mode);
+    Some(Seen { number, page: run.start, used: 0, ..*like })
 }
 
 /// Closes a slab; false where it is another by now, or empty.

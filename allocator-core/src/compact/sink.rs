@@ -45,19 +45,11 @@ pub(super) fn sink(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, round: &mut
     let outcome = move_all(heap, mover, pass, &victims, |batch, places| {
         let memory = heap.store.memory();
         let mut central = heap.store.central();
-        // Up to `from` all runs are too short for `last`.
-        let (mut from, mut last) = (lo, Need { len: 0, align: 0, skew: 0 });
         for number in 0..batch.len() {
             let Victim { room, owner, .. } = batch.victim(number);
             let len = room + chunk::HEADER;
             let need = Need { len, align: batch.align(number), skew: chunk::HEADER };
-            if need.len < last.len || need.align < last.align {
-                from = lo;
-            }
-            last = need;
-            let Some(taken) = central.allocate_below(memory, need, &mut from, lowest) else {
-                return;
-            };
+            let Some(taken) = central.allocate_below(memory, need, lowest) else { return };
             places.push(chunk::init_block(memory, taken, owner));
         }
     });

@@ -7,18 +7,17 @@
 
 use super::mover::{Mover, Outcome, Victim, move_all};
 use super::pass::Pass;
-use super::raise::LOOKS;
 use super::release::Allowance;
 use super::round::Round;
 use super::seen::{
-    Seen, blocks, close, give_up_empty, has_held, is_ours, reopen, see, take_cells, with_slabs,
+    Seen, add_above, blocks, close, give_up_empty, has_held, is_ours, reopen, see, take_cells,
+    with_slabs,
 };
 use crate::heap::Inner;
 use crate::pages::Label;
 use crate::raw::GRANULE;
 use crate::size_class::CLASSES;
 use crate::slab::Mode;
-use crate::stripe::Shared;
 use std::time::Instant;
 
 /// One step: empties a slab of the class at hand as far as the others have room and the budget goes. False
@@ -182,7 +181,7 @@ fn find_room(
     victims: &[Seen],
     count: usize,
 ) -> usize {
-    let (class, stripe) = (victims[0].class, victims[0].stripe);
+    let class = victims[0].class;
     let cells = heap.store.shared.classes.geometry(class).cells as usize;
     let (mut room, mut lost) = (0, 0);
     round.targets.retain_mut(|target| {
@@ -213,7 +212,7 @@ fn find_room(
     let wanted = if pass.is_thorough() { count } else { 1 };
     let may_add = room < wanted && !victims.iter().any(|victim| has_held(heap, victim));
     while may_add && room < wanted {
-        let Some(target) = add_target(heap, mover, pass, round, class, stripe) else { break };
+        let Some(target) = add_target(heap, mover, pass, round, &victims[0]) else { break };
         room += cells;
         round.targets.push(target);
         // One more can go.
@@ -233,33 +232,26 @@ fn find_room(
     room
 }
 
-/// Makes a free page above the bound a slab, the last of its class to be filled by others. `None` where there is none, where the
+/// Makes a free page above the bound a slab like another, the last of its class to be filled by others. `None` where there is none, where the
 /// heap would need more memory than before, or when the time is over.
 fn add_target(
     heap: &Inner,
     mover: &mut Mover<'_>,
     pass: &mut Pass,
     round: &mut Round,
-    class: usize,
-    stripe: usize,
+    like: &Seen,
 ) -> Option<Seen> {
-    let Shared { memory, pages, classes } = &heap.store.shared;
-    let (page, bound) = (pages.page(), round.bound);
+    let (page, bound) = (heap.store.shared.pages.page(), round.bound);
     let pending = &mut mover.unfinished().pending;
     if pending.make_allowance(heap, pass, page as usize * GRANULE) != Allowance::Met {
         return None;
     }
     // The locks are let go between two looks.
     while round.free_below > bound && !pass.is_late() {
-        let added = with_slabs(heap, stripe, |slabs| {
-            // Stripe before centre.
-            let mut central = heap.store.central();
-            let below = &mut round.free_below;
-            let run = central.allocate_page_above(memory, page, bound, below, LOOKS)?;
-            drop(central);
-            let number = slabs.add_page(memory, pages, classes, class, run, Mode::Open);
-            slabs.put_last(number);
-            Some(Seen { stripe, number, class, page: run.start, used: 0 })
+        let added = with_slabs(heap, like.stripe, |slabs| {
+            let pages = (bound, &mut round.free_below);
+            let added = add_above(heap, slabs, like, Mode::Open, pages);
+            added.inspect(|target| slabs.put_last(target.number))
         });
         if let Some(Some(target)) = added {
             return Some(target);

@@ -225,7 +225,7 @@ impl<'h> Taken<'h> {
             if !same(slabs, &seen) {
                 return Ok(false);
             }
-            if !held(heap, slabs, &seen).is_empty() {
+            if held(heap, slabs, &seen).next().is_some() {
                 return Err(page);
             }
             // It stays when it is empty, so that nobody else gets the page.

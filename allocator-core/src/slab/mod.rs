@@ -393,15 +393,13 @@ impl Slabs {
         memory: &Memory,
         geometry: &Geometry,
         number: u32,
-    ) -> Vec<(u32, Owner)> {
+    ) -> impl Iterator<Item = (u32, Owner)> {
         let slab = self.slab(number);
-        (0..slab.fresh)
-            .filter_map(|cell| {
-                let header = memory.header(geometry.header_index(slab.page, cell));
-                // Relaxed: owners of cells change under the stripe's lock only.
-                let owner = Owner::of(header.load(Ordering::Relaxed))?;
-                Some((geometry.offset(slab.page, cell), owner))
-            })
-            .collect()
+        (0..slab.fresh).filter_map(move |cell| {
+            let header = memory.header(geometry.header_index(slab.page, cell));
+            // Relaxed: owners of cells change under the stripe's lock only.
+            let owner = Owner::of(header.load(Ordering::Relaxed))?;
+            Some((geometry.offset(slab.page, cell), owner))
+        })
     }
 }

@@ -117,7 +117,7 @@ impl Slabs {
             if slab.end(geometry) > slab.kept {
                 return Err(format!("cells of {slab:?} were given back to the system"));
             }
-            let blocks = self.blocks(memory, geometry, number).len() as u32;
+            let blocks = self.blocks(memory, geometry, number).count() as u32;
             let mut free = 0;
             let mut cell = slab.free;
             while cell != NONE && free <= geometry.cells {
