@@ -174,34 +174,36 @@ impl Classes {
     #[inline]
     pub(crate) fn class_for(&self, bytes: usize, align: u32) -> Option<usize> {
         let index = self.index.get(align.ilog2() as usize)?;
-        let by_size = index.get_or_init(|| {
-            let class = |words: usize| best(&self.geometries, words.max(1) * HEADER, align);
-            (0..=LARGEST / HEADER).map(class).collect()
-        });
+        let by_size = index.get_or_init(|| self.index_for(align));
         let class = *by_size.get(bytes.div_ceil(HEADER))?;
         (class != NONE).then_some(usize::from(class))
     }
-}
 
-/// Of the classes whose cells hold `bytes` aligned to `align` granules the one of whose cells most go into a page, the
-/// headers apart if there is a choice.
-fn best(geometries: &[Geometry], bytes: usize, align: u32) -> u8 {
-    // Beyond twice the size, a block of its own wastes less.
-    let longest = 2 * (bytes.div_ceil(GRANULE) as u32).max(align);
-    let holds = |geometry: &Geometry| {
-        geometry.cells > 0
-            && geometry.room >= bytes
-            && geometry.align >= align
-            && geometry.cell <= longest
-    };
-    // From the first one that is large enough. Longer cells are fewer, so those after the next ones are no better.
-    let smallest = bytes.div_ceil(HEADER) - 1;
-    let fitting = (smallest..CLASSES).filter(|class| holds(&geometries[*class])).take(4);
-    let fewest = |class: &usize| {
-        let geometry = &geometries[*class];
-        (u32::MAX - geometry.cells, geometry.is_inside, *class)
-    };
-    fitting.min_by_key(fewest).map_or(NONE, |class| class as u8)
+    /// The class of each payload, in words, for an alignment.
+    #[cold]
+    fn index_for(&self, align: u32) -> Box<[u8]> {
+        let fits = |class: &usize| {
+            let geometry = &self.geometries[*class];
+            geometry.cells > 0 && geometry.align >= align
+        };
+        let fitting: Vec<usize> = (0..CLASSES).filter(fits).collect();
+        let class = |words: usize| self.best(&fitting, words.max(1) * HEADER, align);
+        (0..=LARGEST / HEADER).map(class).collect()
+    }
+
+    /// Of the classes `fitting`, in ascending order, whose cells hold `bytes` the one of whose cells most go into a page, the
+    /// headers apart if there is a choice.
+    fn best(&self, fitting: &[usize], bytes: usize, align: u32) -> u8 {
+        // Beyond twice the size, a block of its own wastes less.
+        let longest = 2 * (bytes.div_ceil(GRANULE) as u32).max(align);
+        // Longer cells are fewer, so those after the next ones are no better.
+        let smallest = fitting.partition_point(|class| room(*class) < bytes);
+        let next =
+            fitting[smallest..].iter().take(4).map(|class| (*class, &self.geometries[*class]));
+        next.filter(|(_, geometry)| geometry.cell <= longest)
+            .min_by_key(|(class, geometry)| (u32::MAX - geometry.cells, geometry.is_inside, *class))
+            .map_or(NONE, |(class, _)| class as u8)
+    }
 }
 
 #[cfg(all(test, not(loom)))]

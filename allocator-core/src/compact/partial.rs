@@ -8,8 +8,8 @@ const LEVELS: usize = 8;
 /// The slabs of a class that have both blocks and free cells, by fullness.
 #[derive(Debug, Default)]
 pub(super) struct Partial {
-    /// First granules of their pages, in address order.
-    levels: [VecDeque<u32>; LEVELS],
+    /// First granules of their pages, in address order. None for most classes: these cost nothing.
+    levels: Vec<VecDeque<u32>>,
     pub(super) slabs: u32,
     pub(super) used: u64,
     /// How many of them there is no need for.
@@ -39,15 +39,21 @@ impl Partial {
 
     /// Makes a slab the next victim again.
     pub(super) fn put_back(&mut self, page: u32) {
-        self.levels[0].push_front(page);
+        self.level(0).push_front(page);
     }
 
     /// Adds a slab with `used` of `cells` cells in use, which lies above those that were added before.
     pub(super) fn add(&mut self, page: u32, used: u32, cells: u32) {
         let level = (used as usize * LEVELS / cells as usize).min(LEVELS - 1);
-        self.levels[level].push_back(page);
+        self.level(level).push_back(page);
         self.slabs += 1;
         self.used += u64::from(used);
+    }
+
+    /// A level to add something to.
+    fn level(&mut self, level: usize) -> &mut VecDeque<u32> {
+        self.levels.resize_with(LEVELS, VecDeque::new);
+        &mut self.levels[level]
     }
 }
 

@@ -33,14 +33,14 @@ pub(super) fn consolidate(
     if class >= CLASSES {
         return false;
     }
+    if round.classes[class].needless == 0 {
+        next_class(heap, round);
+        return true;
+    }
     let pages = &heap.store.shared.pages;
     let bound = round.bound;
-    let partial = &mut round.classes[class];
-    let page = if partial.needless > 0 { partial.pop_victim(bound) } else { None };
-    let Some(page) = page else {
-        // One that was added may have stayed empty.
-        round.targets.drain(..).for_each(|target| give_up_empty(heap, &target));
-        round.at += 1;
+    let Some(page) = round.classes[class].pop_victim(bound) else {
+        next_class(heap, round);
         return true;
     };
     let leave = !pass.is_thorough() && mover.unfinished().futile.has(page);
@@ -73,6 +73,14 @@ pub(super) fn consolidate(
     let pinned = pass.report.blocked_by_pins > pins;
     settle(heap, mover, pass, round, &victim, moves, (outcome, pinned));
     true
+}
+
+/// Goes on to the next class with slabs that there is no need for.
+fn next_class(heap: &Inner, round: &mut Round) {
+    // One that was added may have stayed empty.
+    round.targets.drain(..).for_each(|target| give_up_empty(heap, &target));
+    let needless = |class: &usize| round.classes[*class].needless > 0;
+    round.at = (round.at as usize + 1..CLASSES).find(needless).unwrap_or(CLASSES) as u32;
 }
 
 /// Opens a slab that was to be emptied, and notes what became of it; `moves` of its blocks were moved.
