@@ -1,6 +1,6 @@
 //! Allocators that hand out a region they were given, behind a mutex of parking_lot.
 
-use super::blocks::Pointers;
+use super::blocks::{Pointers, Resizing};
 use parking_lot::Mutex;
 use rlsf::Tlsf;
 use std::alloc::Layout;
@@ -66,6 +66,20 @@ unsafe impl Pointers for MutexRlsf {
     }
 }
 
+// SAFETY: as above.
+unsafe impl Resizing for MutexRlsf {
+    unsafe fn reallocate(
+        &self,
+        block: NonNull<u8>,
+        layout: Layout,
+        size: usize,
+    ) -> Option<NonNull<u8>> {
+        let layout = Layout::from_size_align(size, layout.align()).ok()?;
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.tlsf.lock().reallocate(block, layout) }
+    }
+}
+
 /// talc, with one heap.
 #[derive(Debug)]
 pub struct MutexTalc {
@@ -96,5 +110,29 @@ unsafe impl Pointers for MutexTalc {
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
         // SAFETY: guaranteed by the caller.
         unsafe { self.talc.lock().deallocate(block.as_ptr(), layout) };
+    }
+}
+
+// SAFETY: as above.
+unsafe impl Resizing for MutexTalc {
+    unsafe fn reallocate(
+        &self,
+        block: NonNull<u8>,
+        layout: Layout,
+        size: usize,
+    ) -> Option<NonNull<u8>> {
+        let mut talc = self.talc.lock();
+        // SAFETY: guaranteed by the caller.
+        if unsafe { talc.try_realloc_in_place(block.as_ptr(), layout, size) } {
+            return Some(block);
+        }
+        let new = Layout::from_size_align(size, layout.align()).ok()?;
+        // SAFETY: the size is not zero.
+        let moved = unsafe { talc.allocate(new) }?;
+        // SAFETY: it grows, or it would have had room: the bytes of the old block, in a new one that is longer.
+        unsafe { moved.copy_from_nonoverlapping(block, layout.size()) };
+        // SAFETY: guaranteed by the caller.
+        unsafe { talc.deallocate(block.as_ptr(), layout) };
+        Some(moved)
     }
 }

@@ -95,6 +95,23 @@ pub unsafe trait Pointers: 'static {
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout);
 }
 
+/// What gives blocks other sizes too.
+///
+/// # Safety
+/// `reallocate` gives memory as `allocate` does, with the bytes of the old block as far as both go.
+pub unsafe trait Resizing: Pointers {
+    /// Gives a block another size, elsewhere if need be; `None` where there is no room, and it stays as it is.
+    ///
+    /// # Safety
+    /// It came from here with this layout, and is given up if another one is given. The size is not zero.
+    unsafe fn reallocate(
+        &self,
+        block: NonNull<u8>,
+        layout: Layout,
+        size: usize,
+    ) -> Option<NonNull<u8>>;
+}
+
 /// Blocks behind pointers, with the sizes that such allocators want back.
 #[derive(Debug)]
 pub struct PointerBlocks<A: Pointers> {

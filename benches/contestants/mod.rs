@@ -25,7 +25,7 @@ mod slots;
 mod traits;
 
 pub use arenas::{MutexRlsf, MutexTalc};
-pub use blocks::{Global, HeapBlocks, PointerBlocks, Pointers};
+pub use blocks::{Global, HeapBlocks, PointerBlocks, Pointers, Resizing};
 pub use boxes::Boxes;
 pub use control::Control;
 pub use locked::{ReadLock, ReadMutex};

@@ -1,7 +1,8 @@
 //! A heap that is filled until it has no room: what was asked for over its capacity.
 
+use crate::footprint::arena::{Arena, Refused, RlsfArena, TalcArena};
 use crate::footprint::report::{Refusal, Report};
-use allocator_core::{AllocError, AllocErrorKind, Handle, Heap, ResizeError};
+use allocator_core::Heap;
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 use std::ops::RangeInclusive;
@@ -27,85 +28,114 @@ pub enum Fill {
     },
 }
 
-/// A heap that gets full.
-struct Filled {
-    heap: Heap,
-    blocks: Vec<(Handle, usize)>,
+/// An allocator that gets full.
+struct Filled<A: Arena> {
+    arena: A,
+    blocks: Vec<(A::Key, usize)>,
     bytes: usize,
 }
 
 impl Fill {
-    /// Fills a heap of so many bytes.
+    /// Fills a heap of so many bytes, then regions of peers with the same steps, unless the heap compacts, which they cannot.
     ///
     /// # Errors
     /// Anything but that there is no room.
     pub fn measure(&self, capacity: usize, seed: u64) -> Result<Report> {
         let compacts = matches!(self, Self::Mixed { compacts: true });
         let heap = Heap::builder().capacity(capacity).compact_when_full(compacts).build()?;
-        let mut filled = Filled { heap, blocks: Vec::new(), bytes: 0 };
-        let rng = &mut Rng::with_seed(seed);
         let start = Instant::now();
-        let error = loop {
-            let refused = match *self {
+        let (filled, refused) = self.fill(heap, seed)?;
+        let elapsed_s = start.elapsed().as_secs_f64();
+        let refusal = Some(filled.refusal(refused));
+        filled.arena.verify().context("the heap is not as it should be")?;
+        let efficiency = Some(filled.efficiency(capacity));
+        let mut peers = Vec::new();
+        if !compacts {
+            let rlsf = self.fill(RlsfArena::new(capacity), seed)?.0.efficiency(capacity);
+            let talc = self.fill(TalcArena::new(capacity), seed)?.0.efficiency(capacity);
+            peers = vec![("rlsf".to_owned(), rlsf), ("talc".to_owned(), talc)];
+        }
+        Ok(Report { elapsed_s, efficiency, refusal, peers, ..Report::default() })
+    }
+
+    /// Fills one until something is refused.
+    fn fill<A: Arena>(&self, arena: A, seed: u64) -> Result<(Filled<A>, Refused)> {
+        let mut filled = Filled { arena, blocks: Vec::new(), bytes: 0 };
+        let rng = &mut Rng::with_seed(seed);
+        loop {
+            let step = match *self {
                 Self::Mixed { .. } => filled.step(rng)?,
                 Self::Uniform { size } => filled.allocate(size)?,
             };
-            if let Some(error) = refused {
-                break error;
+            if let Err(refused) = step {
+                filled.verify()?;
+                return Ok((filled, refused));
             }
-        };
-        let elapsed_s = start.elapsed().as_secs_f64();
-        let refusal = Some(filled.refusal(&error));
-        filled.verify()?;
-        let efficiency = Some(filled.bytes as f64 / capacity as f64);
-        Ok(Report { elapsed_s, efficiency, refusal, ..Report::default() })
+        }
     }
 }
 
-impl Filled {
+impl<A: Arena> Filled<A> {
     /// What was refused, if anything was.
-    fn step(&mut self, rng: &mut Rng) -> Result<Option<AllocError>> {
+    fn step(&mut self, rng: &mut Rng) -> Result<Result<(), Refused>> {
         match rng.u32(..10) {
             0..5 => return self.allocate(rng.usize(NEW)),
             _ if self.blocks.is_empty() => {}
             5 => {
-                let (handle, size) = self.blocks.swap_remove(rng.usize(..self.blocks.len()));
-                self.heap.deallocate(handle)?;
+                let (key, size) = self.blocks.swap_remove(rng.usize(..self.blocks.len()));
+                self.arena.deallocate(key)?;
                 self.bytes -= size;
             }
             _ => {
                 let place = rng.usize(..self.blocks.len());
-                let size = rng.usize(RESIZED);
-                let block = &mut self.blocks[place];
-                match self.heap.resize(block.0, size) {
-                    Ok(()) => {}
-                    Err(ResizeError::Alloc(error)) if is_full(&error) => return Ok(Some(error)),
-                    Err(error) => return Err(error.into()),
+                let to = rng.usize(RESIZED);
+                let (key, size) = &mut self.blocks[place];
+                if let Err(refused) = self.arena.resize(*key, to)? {
+                    return Ok(Err(refused));
                 }
-                self.bytes = self.bytes - block.1 + size;
-                block.1 = size;
+                self.bytes = self.bytes - *size + to;
+                *size = to;
             }
         }
-        Ok(None)
+        Ok(Ok(()))
     }
 
     /// What was refused, if it was.
-    fn allocate(&mut self, size: usize) -> Result<Option<AllocError>> {
-        let layout = std::alloc::Layout::from_size_align(size, 1)?;
-        match self.heap.allocate(layout) {
-            Ok(handle) => self.blocks.push((handle, size)),
-            Err(error) if is_full(&error) => return Ok(Some(error)),
-            Err(error) => return Err(error.into()),
+    fn allocate(&mut self, size: usize) -> Result<Result<(), Refused>> {
+        match self.arena.allocate(size)? {
+            Ok(key) => self.blocks.push((key, size)),
+            Err(refused) => return Ok(Err(refused)),
         }
         self.bytes += size;
-        Ok(None)
+        Ok(Ok(()))
     }
 
-    fn refusal(&self, error: &AllocError) -> Refusal {
-        let stats = self.heap.stats();
+    fn efficiency(&self, capacity: usize) -> f64 {
+        self.bytes as f64 / capacity as f64
+    }
+
+    /// Writes a byte of each block's own to both ends of all, then looks whether they are there: no
+    /// two blocks share memory.
+    fn verify(&mut self) -> Result<()> {
+        let Self { arena, blocks, .. } = self;
+        let byte = |place: usize| (place % 251) as u8 + 1;
+        for (place, (key, size)) in blocks.iter().enumerate() {
+            arena.mark(*key, *size, byte(place))?;
+        }
+        for (place, (key, _)) in blocks.iter().enumerate() {
+            let marks = arena.marks(*key)?;
+            ensure!(marks == [byte(place); 2], "block {place} was overwritten");
+        }
+        Ok(())
+    }
+}
+
+impl Filled<Heap> {
+    fn refusal(&self, refused: Refused) -> Refusal {
+        let stats = self.arena.stats();
         let cells: usize = stats.stripes.iter().map(|stripe| stripe.free_bytes).sum();
         Refusal {
-            requested_bytes: error.requested as u64,
+            requested_bytes: refused.size as u64,
             live_bytes: self.bytes as u64,
             block_bytes: stats.live_bytes as u64,
             free_cell_bytes: cells as u64,
@@ -113,28 +143,6 @@ impl Filled {
             largest_bytes: stats.largest_free as u64,
         }
     }
-
-    /// Writes a byte of each block's own to both ends of all, then looks whether they are there: no
-    /// two blocks share memory.
-    fn verify(&self) -> Result<()> {
-        let byte = |place: usize| (place % 251) as u8 + 1;
-        for (place, (handle, size)) in self.blocks.iter().enumerate() {
-            let mut block = self.heap.write(*handle)?;
-            ensure!(block.len() == *size, "a block of {size} bytes has {}", block.len());
-            block[0] = byte(place);
-            block[*size - 1] = byte(place);
-        }
-        for (place, (handle, _)) in self.blocks.iter().enumerate() {
-            let block = self.heap.read(*handle)?;
-            let ends = [block.first(), block.last()].map(|end| end.copied());
-            ensure!(ends == [Some(byte(place)); 2], "block {place} was overwritten");
-        }
-        self.heap.verify().context("the heap is not as it should be")
-    }
-}
-
-fn is_full(error: &AllocError) -> bool {
-    error.kind == AllocErrorKind::OutOfMemory
 }
 
 #[cfg(test)]
@@ -155,6 +163,9 @@ mod tests {
             let refusal = report.refusal.unwrap();
             assert!(refusal.requested_bytes > refusal.largest_bytes, "{refusal:?}");
             assert!(refusal.block_bytes >= refusal.live_bytes, "{refusal:?}");
+            let has_peers = !matches!(fill, Fill::Mixed { compacts: true });
+            assert_eq!(report.peers.len(), if has_peers { 2 } else { 0 });
+            assert!(report.peers.iter().all(|(_, share)| (0.5..1.0).contains(share)), "{report:?}");
         }
     }
 }

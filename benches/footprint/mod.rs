@@ -12,6 +12,7 @@
 //! * [`live`], [`run`]: the blocks that are held, and the course of a measurement.
 //! * [`shift`], [`cache`], [`thinned`], [`fill`]: the scenarios.
 
+pub mod arena;
 pub mod blocks;
 pub mod cache;
 pub mod fill;

@@ -26,6 +26,8 @@ pub struct Report {
     pub background: Option<Background>,
     /// Bytes asked for over the capacity of the heap, once it was full.
     pub efficiency: Option<f64>,
+    /// The same of peers with the same steps, by name.
+    pub peers: Vec<(String, f64)>,
     /// What the heap refused then.
     pub refusal: Option<Refusal>,
     /// Growth over time: the highest of each span.

@@ -22,6 +22,8 @@ struct Line<'o> {
     settled_factor: Option<f64>,
     peak_factor: Option<f64>,
     efficiency: Option<f64>,
+    /// That of peers with the same steps, by name.
+    peer_efficiencies: Vec<(&'o str, f64)>,
     elapsed_s: f64,
     rounds: usize,
     /// All targets of the line; null where there are none.
@@ -97,6 +99,7 @@ fn line<'o>(outcome: &'o Outcome, goals: &'o [Goal]) -> Line<'o> {
         settled_factor: outcome.settled_factor(),
         peak_factor: outcome.peak_factor(),
         efficiency: outcome.efficiency(),
+        peer_efficiencies: outcome.peers(),
         elapsed_s: outcome.elapsed_s(),
         rounds: outcome.reports.len(),
         met: (!goals.is_empty()).then(|| goals.iter().all(Goal::is_met)),

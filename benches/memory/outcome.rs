@@ -75,6 +75,16 @@ impl Outcome {
         self.of_it(|it| it.moves as f64)
     }
 
+    /// What share of the capacity peers could use with the same steps: medians.
+    pub(crate) fn peers(&self) -> Vec<(&str, f64)> {
+        let first = self.reports.first().map_or(&[][..], |report| &report.peers);
+        let of = |name: &str| {
+            let all = self.reports.iter().flat_map(|report| &report.peers);
+            all.filter(|(other, _)| other == name).map(|(_, share)| *share).collect::<Vec<_>>()
+        };
+        first.iter().map(|(name, _)| (name.as_str(), Summary::of(&of(name)).median)).collect()
+    }
+
     /// What a full heap refused last.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         self.reports.last().and_then(|report| report.refusal)
@@ -176,6 +186,7 @@ pub(crate) fn example(scenario: Scenario, allocator: Allocator) -> Outcome {
         defragmentation: (is_ours && !is_filled).then_some(defragmentation),
         background: (is_ours && has_end).then(Background::default),
         efficiency: is_filled.then_some(0.98),
+        peers: if is_filled { vec![("rlsf".to_owned(), 0.75)] } else { Vec::new() },
         refusal: is_filled.then(Refusal::default),
         curve: vec![Point { at_s: 0.0, bytes: 1 << 20 }, Point { at_s: 1.0, bytes: 2 << 20 }],
         stages: vec![0.5, 0.6, 0.8, 1.0],

@@ -30,6 +30,9 @@ pub(crate) fn text(group: &Group, options: &Options) -> String {
     let what = help.map(|help| help.to_string()).unwrap_or_default();
     let mut text = format!("{scenario}: {what} ({size}; {rounds})\n");
     text += &if scenario.has_peers() { factors(outcomes) } else { efficiency(outcomes) };
+    for (name, share) in outcomes.iter().flat_map(Outcome::peers) {
+        text += &format!("  efficiency of {name} with the same steps: {}\n", number(share));
+    }
     for [name, figures] in quoted(*scenario) {
         text += &format!("  quoted, not measured: {name} {figures}\n");
     }
@@ -196,6 +199,7 @@ mod tests {
         assert!(text.contains("16 times smaller"), "{text}");
         assert!(shown(Scenario::U1).contains("efficiency: 0.980, target >= 0.97, met"));
         assert!(shown(Scenario::U1).contains("refused: 0 bytes"));
+        assert!(shown(Scenario::U1).contains("efficiency of rlsf with the same steps: 0.750"));
     }
 
     #[test]
