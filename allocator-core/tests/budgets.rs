@@ -67,7 +67,7 @@ fn time_is_limited_and_repeated_calls_finish() {
             if report.complete {
                 break;
             }
-            assert!(report.elapsed >= slice, "{policy}: it stopped before its time: {report}");
+            assert!(report.elapsed >= slice * 7 / 8, "{policy}: it stopped too early: {report}");
             assert!(start.elapsed() < Duration::from_secs(30), "{policy}: it never ends");
         }
         assert!(calls > 1, "{policy}: moving 3 MB takes longer than {slice:?}");

@@ -61,7 +61,7 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
     pass.report.own_guard = heap.readers.own_open().is_some();
     let unfinished = mover.unfinished();
     unfinished.futile.begin_pass();
-    pass.rate = unfinished.rate;
+    pass.set_rate(unfinished.rate);
     // A pass without limits looks at everything itself.
     let round = unfinished.round.take().filter(|_| !budget.is_unlimited());
     let mut round = round.unwrap_or_else(Round::new);
@@ -87,7 +87,7 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
     if !pass.is_timed() {
         while unfinished.pending.give_back(heap, &mut pass) {}
     }
-    unfinished.rate = pass.rate;
+    unfinished.rate = pass.rate();
     unfinished.round = (!settled && !pass.report.own_guard).then_some(round);
     pass.finish(heap, settled)
 }
@@ -173,9 +173,9 @@ fn make_room<R>(
     // No window could be emptied, or slabs hold what is free.
     let unfinished = mover.unfinished();
     unfinished.round = None;
-    pass.rate = unfinished.rate;
+    pass.set_rate(unfinished.rate);
     let settled = work(heap, &mut mover, &mut pass, &mut Round::new());
-    mover.unfinished().rate = pass.rate;
+    mover.unfinished().rate = pass.rate();
     (find(), pass.finish(heap, settled))
 }
 

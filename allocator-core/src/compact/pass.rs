@@ -7,6 +7,7 @@ use crate::block::Owner;
 use crate::grace::Grace;
 use crate::heap::Inner;
 use crate::stats;
+use core::cell::Cell;
 use core::time::Duration;
 use std::collections::HashSet;
 use std::time::Instant;
@@ -31,6 +32,9 @@ const LONG_COPY: usize = 64 << 10;
 /// What a copy may exceed the time by.
 const SLACK: Duration = Duration::from_micros(50);
 
+/// The share of the time that may be left at the end, so as not to exceed it.
+const MARGIN: u32 = 8;
+
 /// Free runs that are looked at for the largest, in a report that must not take long.
 const LOOKS_IN_TIME: usize = 64;
 
@@ -47,11 +51,15 @@ pub(crate) struct Pass {
     stopped: bool,
     /// Something was done that the next call need not do again.
     got_on: bool,
+    /// When the clock was read last.
+    last_look: Cell<Instant>,
+    /// The longest time between two looks at the clock, of late.
+    longest: Cell<Duration>,
     /// Bytes that were committed when the pass began; it must not need more.
     pub(super) committed_max: usize,
     /// Whose blocks were found pinned: each is reported once, however often it is tried.
     pinned: HashSet<Owner>,
-    pub(super) rate: Rate,
+    rate: Rate,
     pub(super) report: DefragReport,
 }
 
@@ -66,6 +74,8 @@ impl Pass {
             blocked: false,
             stopped: false,
             got_on: false,
+            last_look: Cell::new(start),
+            longest: Cell::new(Duration::ZERO),
             committed_max: usize::MAX,
             pinned: HashSet::new(),
             rate: Rate::default(),
@@ -92,11 +102,15 @@ impl Pass {
         self.report.moves >= self.budget.moves || self.report.moved_bytes >= self.budget.bytes
     }
 
-    /// Whether the time is over. Reads the clock, where there is a limit.
+    /// Whether the time is over, or less is left than what has taken longest of late between two looks at the clock. Reads
+    /// the clock, where there is a limit.
     pub(super) fn is_late(&self) -> bool {
-        let Some(deadline) = self.deadline else { return false };
-        let counts = self.got_on() || self.budget.time == Some(Duration::ZERO);
-        counts && Instant::now() >= deadline
+        let (Some(deadline), Some(time)) = (self.deadline, self.budget.time) else { return false };
+        let now = Instant::now();
+        let stretch = now - self.last_look.replace(now);
+        self.longest.set(self.longest.get().max(stretch));
+        let counts = self.got_on() || time.is_zero();
+        counts && now + self.longest.get().min(time / MARGIN) >= deadline
     }
 
     fn got_on(&self) -> bool {
@@ -179,6 +193,28 @@ impl Pass {
             self.report.blocked_for = self.report.blocked_for.max(waited);
         }
         is_over
+    }
+
+    /// Goes on from what others have cost.
+    pub(super) fn set_rate(&mut self, rate: Rate) {
+        // What took long once may have been the machine's doing.
+        self.longest.set(rate.longest() / 2);
+        self.rate = rate;
+    }
+
+    /// What this one and those before it have cost.
+    pub(super) fn rate(&self) -> Rate {
+        self.rate.with_longest(self.longest.get())
+    }
+
+    /// Blocks of slabs were moved in this time.
+    pub(super) fn note_cells(&mut self, count: u64, time: Duration) {
+        self.rate.note_cells(count, time);
+    }
+
+    /// The same for bytes of other blocks.
+    pub(super) fn note_bytes(&mut self, bytes: u64, time: Duration) {
+        self.rate.note_bytes(bytes, time);
     }
 
     pub(super) fn note_move(&mut self, bytes: usize) {

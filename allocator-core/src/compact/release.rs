@@ -12,7 +12,7 @@ use std::time::Instant;
 
 /// Pages of the system that one step gives back, without and with a clock.
 const PAGES: usize = 2048;
-const PAGES_IN_TIME: usize = 64;
+const PAGES_IN_TIME: usize = 24;
 
 /// Pages of the system that the lists of a batch may need, with those of what became free before it: one for so many that are
 /// committed, and at most.

@@ -64,7 +64,7 @@ pub(super) fn consolidate(
     }
     let outcome = empty(heap, mover, pass, round, &slabs);
     let mut moves = pass.report.moves - before;
-    pass.rate.note_cells(moves, start.elapsed());
+    pass.note_cells(moves, start.elapsed());
     for other in &slabs[1..] {
         let share = moves.min(u64::from(other.used));
         moves -= share;
