@@ -18,6 +18,7 @@ exec </dev/null
 
 # Each check sets its own flags: those of the caller would change what is checked.
 unset RUSTFLAGS RUSTDOCFLAGS MIRIFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_ENCODED_RUSTDOCFLAGS
+unset CARGO_TERM_COLOR CARGO_TERM_QUIET CARGO_TERM_VERBOSE
 
 # A git hook that calls a check leaves these set; they would point git at the wrong tree.
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX

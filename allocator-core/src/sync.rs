@@ -20,21 +20,24 @@ mod imp {
         MutexGuard::unlock_fair(guard);
     }
 
-    /// Locks what others lock for moments only, but again and again: stays awake for some hundreds of microseconds before it
+    /// Locks what others lock for moments only, but again and again: stays awake for some 200 µs before it
     /// sleeps, as a thread that sleeps is overtaken, and woken late, where a processor went idle. It yields meanwhile, to who
     /// has the lock and waits for a processor. For a mover, which has a budget of time, and reports.
     pub(crate) fn lock_soon<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         const SPINS: usize = 500;
-        const YIELDS: usize = 500;
-        for tried in 0..SPINS + YIELDS {
+        const AWAKE: std::time::Duration = std::time::Duration::from_micros(200);
+        for _ in 0..SPINS {
             if let Some(guard) = mutex.try_lock() {
                 return guard;
             }
-            if tried < SPINS {
-                std::hint::spin_loop();
-            } else {
-                std::thread::yield_now();
+            std::hint::spin_loop();
+        }
+        let start = std::time::Instant::now();
+        while start.elapsed() < AWAKE {
+            if let Some(guard) = mutex.try_lock() {
+                return guard;
             }
+            std::thread::yield_now();
         }
         mutex.lock()
     }

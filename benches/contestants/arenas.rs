@@ -34,10 +34,10 @@ impl Drop for Region {
     }
 }
 
-/// rlsf, for blocks up to 32 MiB.
+/// rlsf, for regions up to 256 MiB in one piece.
 #[derive(Debug)]
 pub struct MutexRlsf {
-    tlsf: Mutex<Tlsf<'static, u32, u32, 20, 32>>,
+    tlsf: Mutex<Tlsf<'static, u32, u32, 23, 32>>,
     _region: Region,
 }
 

@@ -44,18 +44,26 @@ impl Fill {
         let compacts = matches!(self, Self::Mixed { compacts: true });
         let heap = Heap::builder().capacity(capacity).compact_when_full(compacts).build()?;
         let start = Instant::now();
-        let (filled, refused) = self.fill(heap, seed)?;
+        let (mut filled, refused) = self.fill(heap, seed)?;
         let elapsed_s = start.elapsed().as_secs_f64();
         let refusal = Some(filled.refusal(refused));
+        filled.verify()?;
         filled.arena.verify().context("the heap is not as it should be")?;
         let efficiency = Some(filled.efficiency(capacity));
         let mut peers = Vec::new();
         if !compacts {
-            let rlsf = self.fill(RlsfArena::new(capacity), seed)?.0.efficiency(capacity);
-            let talc = self.fill(TalcArena::new(capacity), seed)?.0.efficiency(capacity);
+            let rlsf = self.efficiency(RlsfArena::new(capacity), capacity, seed)?;
+            let talc = self.efficiency(TalcArena::new(capacity), capacity, seed)?;
             peers = vec![("rlsf".to_owned(), rlsf), ("talc".to_owned(), talc)];
         }
         Ok(Report { elapsed_s, efficiency, refusal, peers, ..Report::default() })
+    }
+
+    /// Of a peer.
+    fn efficiency<A: Arena>(&self, arena: A, capacity: usize, seed: u64) -> Result<f64> {
+        let (mut filled, _) = self.fill(arena, seed)?;
+        filled.verify()?;
+        Ok(filled.efficiency(capacity))
     }
 
     /// Fills one until something is refused.
@@ -68,7 +76,6 @@ impl Fill {
                 Self::Uniform { size } => filled.allocate(size)?,
             };
             if let Err(refused) = step {
-                filled.verify()?;
                 return Ok((filled, refused));
             }
         }

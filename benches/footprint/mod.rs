@@ -2,7 +2,7 @@
 //! thinned out.
 //!
 //! One process measures one contestant in one scenario and says what it found, as JSON: a process
-//! has one global allocator, and a resident size of its own. All contestants are given the same
+//! has one global allocator, and a resident size of its own; only heaps that are filled are compared with peers in one. All contestants are given the same
 //! blocks, from the same seeds, in the same order; the bytes of every survivor are verified.
 //!
 //! * [`scenario`]: what can be measured.
@@ -10,7 +10,7 @@
 //! * [`report`]: what was found.
 //! * [`resident`]: the resident size of the process, now and over time.
 //! * [`live`], [`run`]: the blocks that are held, and the course of a measurement.
-//! * [`shift`], [`cache`], [`thinned`], [`fill`]: the scenarios.
+//! * [`shift`], [`cache`], [`thinned`], [`fill`]: the scenarios; [`arena`]: what is filled.
 
 pub mod arena;
 pub mod blocks;

@@ -61,7 +61,8 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
     pass.report.own_guard = heap.readers.own_open().is_some();
     let unfinished = mover.unfinished();
     unfinished.futile.begin_pass();
-    pass.set_rate(unfinished.rate);
+    pass.rate = unfinished.rate;
+    pass.expect_steps_of(unfinished.longest_step);
     // A pass without limits looks at everything itself.
     let round = unfinished.round.take().filter(|_| !budget.is_unlimited());
     let mut round = round.unwrap_or_else(Round::new);
@@ -87,7 +88,8 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
     if !pass.is_timed() {
         while unfinished.pending.give_back(heap, &mut pass) {}
     }
-    unfinished.rate = pass.rate();
+    unfinished.rate = pass.rate;
+    unfinished.longest_step = pass.longest();
     unfinished.round = (!settled && !pass.report.own_guard).then_some(round);
     pass.finish(heap, settled)
 }
@@ -173,9 +175,10 @@ fn make_room<R>(
     // No window could be emptied, or slabs hold what is free.
     let unfinished = mover.unfinished();
     unfinished.round = None;
-    pass.set_rate(unfinished.rate);
+    pass.rate = unfinished.rate;
+    pass.expect_steps_of(unfinished.longest_step);
     let settled = work(heap, &mut mover, &mut pass, &mut Round::new());
-    mover.unfinished().rate = pass.rate();
+    mover.unfinished().rate = pass.rate;
     (find(), pass.finish(heap, settled))
 }
 

@@ -59,7 +59,7 @@ pub(crate) struct Pass {
     pub(super) committed_max: usize,
     /// Whose blocks were found pinned: each is reported once, however often it is tried.
     pinned: HashSet<Owner>,
-    rate: Rate,
+    pub(super) rate: Rate,
     pub(super) report: DefragReport,
 }
 
@@ -185,6 +185,8 @@ impl Pass {
         let start = Instant::now();
         let is_over = grace.wait(Some(self.patience()));
         let waited = start.elapsed();
+        // It ends with the time, and makes no pass late.
+        self.last_look.set(Instant::now());
         self.report.waited += waited;
         if !is_over {
             let guards = grace.open_guards() as u64;
@@ -195,26 +197,17 @@ impl Pass {
         is_over
     }
 
-    /// Goes on from what others have cost.
-    pub(super) fn set_rate(&mut self, rate: Rate) {
+    /// Begins with what the longest step of those before has taken.
+    pub(super) fn expect_steps_of(&mut self, longest: Duration) {
         // What took long once may have been the machine's doing.
-        self.longest.set(rate.longest() / 2);
-        self.rate = rate;
+        self.longest.set(longest / 2);
+        // Waiting for the right to move was no step.
+        self.last_look.set(Instant::now());
     }
 
-    /// What this one and those before it have cost.
-    pub(super) fn rate(&self) -> Rate {
-        self.rate.with_longest(self.longest.get())
-    }
-
-    /// Blocks of slabs were moved in this time.
-    pub(super) fn note_cells(&mut self, count: u64, time: Duration) {
-        self.rate.note_cells(count, time);
-    }
-
-    /// The same for bytes of other blocks.
-    pub(super) fn note_bytes(&mut self, bytes: u64, time: Duration) {
-        self.rate.note_bytes(bytes, time);
+    /// The longest time between two looks at the clock, of late.
+    pub(super) fn longest(&self) -> Duration {
+        self.longest.get()
     }
 
     pub(super) fn note_move(&mut self, bytes: usize) {

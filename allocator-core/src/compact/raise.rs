@@ -151,7 +151,7 @@ fn carry(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, raise: Raise) {
     let gone = !is_ours(heap, &from) || reopen(heap, &from);
     reopen(heap, &to);
     let moves = pass.report.moves - before;
-    pass.note_cells(moves, start.elapsed());
+    pass.rate.note_cells(moves, start.elapsed());
     if gone {
         pass.report.useful_moves += earlier + moves;
         // Soon: the page that was filled may have been committed for it.

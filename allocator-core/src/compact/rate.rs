@@ -36,14 +36,12 @@ pub(super) struct Rate {
     cells: Kind,
     /// Other blocks, by bytes.
     bytes: Kind,
-    /// The longest time between two looks at the clock of a pass with a limit of time; half of it for each pass since.
-    longest: Duration,
 }
 
 impl Default for Rate {
     /// Before anything was measured: 200 ns a cell, 1 ns a byte; the first moves outweigh that.
     fn default() -> Self {
-        Self { cells: Kind::of(16, 16 * 200), bytes: Kind::of(4096, 4096), longest: Duration::ZERO }
+        Self { cells: Kind::of(16, 16 * 200), bytes: Kind::of(4096, 4096) }
     }
 }
 
@@ -54,16 +52,6 @@ impl Rate {
 
     pub(super) fn note_bytes(&mut self, bytes: u64, time: Duration) {
         self.bytes.add(bytes, time.as_nanos() as u64, 1 << 30);
-    }
-
-    /// The same with another longest time.
-    pub(super) fn with_longest(self, longest: Duration) -> Self {
-        Self { longest, ..self }
-    }
-
-    /// The longest time between two looks at the clock, of late.
-    pub(super) fn longest(&self) -> Duration {
-        self.longest
     }
 
     /// For so many blocks of slabs.

@@ -10,9 +10,9 @@ use crate::raw::os::OS_PAGE;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Pages of the system that one step gives back, without and with a clock.
+/// Pages of the system that one step gives back, without and with a clock. Fewer would be calls that interrupt readers more often.
 const PAGES: usize = 2048;
-const PAGES_IN_TIME: usize = 24;
+const PAGES_IN_TIME: usize = 64;
 
 /// Pages of the system that the lists of a batch may need, with those of what became free before it: one for so many that are
 /// committed, and at most.

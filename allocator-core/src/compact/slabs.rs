@@ -33,13 +33,11 @@ pub(super) fn consolidate(
     if class >= CLASSES {
         return false;
     }
-    if round.classes[class].needless == 0 {
-        next_class(heap, round);
-        return true;
-    }
     let pages = &heap.store.shared.pages;
     let bound = round.bound;
-    let Some(page) = round.classes[class].pop_victim(bound) else {
+    let partial = &mut round.classes[class];
+    let page = if partial.needless > 0 { partial.pop_victim(bound) } else { None };
+    let Some(page) = page else {
         next_class(heap, round);
         return true;
     };
@@ -64,7 +62,7 @@ pub(super) fn consolidate(
     }
     let outcome = empty(heap, mover, pass, round, &slabs);
     let mut moves = pass.report.moves - before;
-    pass.note_cells(moves, start.elapsed());
+    pass.rate.note_cells(moves, start.elapsed());
     for other in &slabs[1..] {
         let share = moves.min(u64::from(other.used));
         moves -= share;

@@ -67,7 +67,7 @@ pub(super) fn slide(heap: &Inner, mover: &Mover<'_>, pass: &mut Pass, round: &mu
         None if pass.is_over() => round.at = begin,
         None => {}
     }
-    pass.note_bytes(pass.report.moved_bytes - before, start.elapsed());
+    pass.rate.note_bytes(pass.report.moved_bytes - before, start.elapsed());
     true
 }
 

@@ -6,6 +6,7 @@ use super::release::Pending;
 use super::round::Round;
 use crate::heap::Inner;
 use crate::pages::Label;
+use core::time::Duration;
 use std::collections::HashMap;
 
 /// Passes for which a page is left alone after it could not be emptied; doubled each time, up to the second.
@@ -31,6 +32,8 @@ pub(super) struct Unfinished {
     pub(super) partly: Partly,
     /// What moves have cost.
     pub(super) rate: Rate,
+    /// The longest time between two looks at the clock, half of it for each pass since.
+    pub(super) longest_step: Duration,
     /// Bytes that were committed when the work began.
     pub(super) committed_max: usize,
 }
