@@ -24,22 +24,17 @@ mod imp {
     /// sleeps, as a thread that sleeps is overtaken, and woken late, where a processor went idle. It yields meanwhile, to who
     /// has the lock and waits for a processor. For a mover, which has a budget of time, and reports.
     pub(crate) fn lock_soon<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-        const SPINS: usize = 500;
         const AWAKE: std::time::Duration = std::time::Duration::from_micros(200);
-        for _ in 0..SPINS {
+        let (mut backoff, mut start) = (Backoff::default(), None);
+        loop {
             if let Some(guard) = mutex.try_lock() {
                 return guard;
             }
-            std::hint::spin_loop();
-        }
-        let start = std::time::Instant::now();
-        while start.elapsed() < AWAKE {
-            if let Some(guard) = mutex.try_lock() {
-                return guard;
+            if start.get_or_insert_with(std::time::Instant::now).elapsed() >= AWAKE {
+                return mutex.lock();
             }
-            std::thread::yield_now();
+            backoff.step();
         }
-        mutex.lock()
     }
 
     pub(crate) mod atomic {

@@ -2,8 +2,9 @@
 //! thinned out.
 //!
 //! One process measures one contestant in one scenario and says what it found, as JSON: a process
-//! has one global allocator, and a resident size of its own; only heaps that are filled are compared with peers in one. All contestants are given the same
-//! blocks, from the same seeds, in the same order; the bytes of every survivor are verified.
+//! has one global allocator, and a resident size of its own; only heaps that are filled are compared with
+//! peers in one. All contestants are given the same blocks, from the same seeds, in the same order; the bytes of
+//! every survivor are verified.
 //!
 //! * [`scenario`]: what can be measured.
 //! * [`blocks`]: who is measured.

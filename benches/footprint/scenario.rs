@@ -101,9 +101,9 @@ impl Scenario {
         }
     }
 
-    /// Whether peers can be measured too.
+    /// Whether the global allocator of a process can be measured too.
     #[must_use]
-    pub fn has_peers(self) -> bool {
+    pub fn fits_any_allocator(self) -> bool {
         !matches!(self.kind(), Kind::Fill(_))
     }
 }

@@ -152,7 +152,7 @@ impl Options {
             })
         };
         let takes_part =
-            |allocator: &Allocator| *allocator == Allocator::Ours || scenario.has_peers();
+            |allocator: &Allocator| *allocator == Allocator::Ours || scenario.fits_any_allocator();
         Allocator::ALL.into_iter().filter(is_named).filter(takes_part).collect()
     }
 

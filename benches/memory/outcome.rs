@@ -77,12 +77,14 @@ impl Outcome {
 
     /// What share of the capacity peers could use with the same steps: medians.
     pub(crate) fn peers(&self) -> Vec<(&str, f64)> {
-        let first = self.reports.first().map_or(&[][..], |report| &report.peers);
-        let of = |name: &str| {
-            let all = self.reports.iter().flat_map(|report| &report.peers);
-            all.filter(|(other, _)| other == name).map(|(_, share)| *share).collect::<Vec<_>>()
+        let of = |report: &Report, name| {
+            let peer = report.peers.iter().find(|(other, _)| other == name);
+            peer.map(|(_, share)| *share)
         };
-        first.iter().map(|(name, _)| (name.as_str(), Summary::of(&of(name)).median)).collect()
+        let names = self.reports.first().into_iter().flat_map(|report| &report.peers);
+        names
+            .filter_map(|(name, _)| Some((name.as_str(), self.median(|report| of(report, name))?)))
+            .collect()
     }
 
     /// What a full heap refused last.
@@ -173,7 +175,7 @@ pub(crate) fn example(scenario: Scenario, allocator: Allocator) -> Outcome {
         moved_bytes: 70,
         complete: true,
     };
-    let is_filled = !scenario.has_peers();
+    let is_filled = !scenario.fits_any_allocator();
     let has_end = scenario <= Scenario::W8;
     let report = Report {
         elapsed_s: 2.0,

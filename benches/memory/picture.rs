@@ -26,7 +26,7 @@ fn colour(allocator: Allocator) -> RGBColor {
 
 /// Draws the last round of every scenario that has a course; the SVG.
 pub(crate) fn draw(groups: &[Group]) -> Result<String> {
-    let drawn: Vec<_> = groups.iter().filter(|group| group.scenario.has_peers()).collect();
+    let drawn: Vec<_> = groups.iter().filter(|group| group.scenario.fits_any_allocator()).collect();
     let (columns, rows) = (drawn.len().clamp(1, COLUMNS), drawn.len().div_ceil(COLUMNS).max(1));
     let size = (SIZE.0 * columns as u32, SIZE.1 * rows as u32);
     let mut svg = String::new();

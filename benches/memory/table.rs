@@ -29,7 +29,7 @@ pub(crate) fn text(group: &Group, options: &Options) -> String {
         if rounds == 1 { "measured once".to_owned() } else { format!("medians of {rounds}") };
     let what = help.map(|help| help.to_string()).unwrap_or_default();
     let mut text = format!("{scenario}: {what} ({size}; {rounds})\n");
-    text += &if scenario.has_peers() { factors(outcomes) } else { efficiency(outcomes) };
+    text += &if scenario.fits_any_allocator() { factors(outcomes) } else { efficiency(outcomes) };
     for (name, share) in outcomes.iter().flat_map(Outcome::peers) {
         text += &format!("  efficiency of {name} with the same steps: {}\n", number(share));
     }
@@ -160,7 +160,7 @@ mod tests {
 
     fn group(scenario: Scenario) -> Group {
         let allocators =
-            if scenario.has_peers() { &Allocator::ALL[..2] } else { &[Allocator::Ours] };
+            if scenario.fits_any_allocator() { &Allocator::ALL[..2] } else { &[Allocator::Ours] };
         let outcomes = allocators.iter().map(|allocator| example(scenario, *allocator)).collect();
         Group { scenario, outcomes }
     }

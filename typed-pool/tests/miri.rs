@@ -305,7 +305,7 @@ const PURGED: usize = if cfg!(miri) { 4 } else { 60 };
 
 #[test]
 fn purges_and_readers() {
-    for heap in heaps_of(8 << 10) {
+    for heap in heaps() {
         let drops = Drops::default();
         let mut pool = Pool::new(&heap).unwrap();
         let told = std::sync::Arc::new(Mutex::new(Vec::new()));
@@ -320,7 +320,7 @@ fn purges_and_readers() {
             let mut handles = Vec::new();
             for id in 1.. {
                 handles.extend(pool.insert_purgeable(large(drops.make(id))).ok());
-                if id == 22 {
+                if id == 45 {
                     let handles = handles.clone();
                     scope.spawn(move || {
                         for handle in handles {
@@ -330,7 +330,7 @@ fn purges_and_readers() {
                         }
                     });
                 }
-                if id > 22 && told.lock().unwrap().len() >= PURGED {
+                if id > 45 && told.lock().unwrap().len() >= PURGED {
                     break;
                 }
             }

@@ -176,7 +176,6 @@ fn make_room<R>(
     let unfinished = mover.unfinished();
     unfinished.round = None;
     pass.rate = unfinished.rate;
-    pass.expect_steps_of(unfinished.longest_step);
     let settled = work(heap, &mut mover, &mut pass, &mut Round::new());
     mover.unfinished().rate = pass.rate;
     (find(), pass.finish(heap, settled))

@@ -186,7 +186,7 @@ impl Pass {
         let is_over = grace.wait(Some(self.patience()));
         let waited = start.elapsed();
         // It ends with the time, and makes no pass late.
-        self.last_look.set(Instant::now());
+        self.last_look.set(start + waited);
         self.report.waited += waited;
         if !is_over {
             let guards = grace.open_guards() as u64;
