@@ -92,6 +92,47 @@ copy_tree() {
     project_files | tar -cf - -T - | tar -xmf - -C "$1/tree"
 }
 
+# Copies directory $1, which cargo built, to $2, if there is none yet: what nobody patches need not be built again.
+seed_builds() {
+    if [[ -d $1 && ! -d $2 ]]; then
+        # Whole or not at all.
+        rm -rf "$2.new"
+        mkdir -p "$(dirname "$2")"
+        cp -a "$1" "$2.new"
+        mv "$2.new" "$2"
+    fi
+}
+
+# The patches of .ci/$1 whose file name contains $2, in the array `patches`.
+find_patches() {
+    shopt -s nullglob
+    patches=("$ci_dir/$1"/*"$2"*.patch)
+    shopt -u nullglob
+}
+
+# Prints in how many copies of the tree `patches` are planted at once: one for each core.
+lanes() {
+    local cores
+    cores=$(nproc)
+    echo $((${#patches[@]} < cores ? ${#patches[@]} : cores))
+}
+
+# Runs the check $1 as $2 lanes at once, with `--lane NUMBER/LANES` and what follows. Fails where one of them does.
+run_lanes() {
+    local check=$1 lanes=$2
+    shift 2
+    seq "$lanes" | xargs -P "$lanes" -I{} "$ci_dir/$check" --lane "{}/$lanes" "$@"
+}
+
+# Calls `check_patch` for those of `patches` that belong to the lane $1, NUMBER/LANES. Fails where one of them does.
+check_lane() {
+    local index faults=0
+    for ((index = ${1%/*} - 1; index < ${#patches[@]}; index += ${1#*/})); do
+        check_patch "${patches[index]}" || faults=1
+    done
+    return "$faults"
+}
+
 # git apply, in the copy in $1, as outside any repository: inside one it would silently skip
 # the files that lie elsewhere than the patch says.
 apply_in_copy() {

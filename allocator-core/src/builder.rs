@@ -5,6 +5,7 @@ use crate::heap::{Heap, Settings};
 use crate::policy::Policy;
 use crate::raw::os::membarrier;
 use crate::raw::{Buffer, GRANULE, Memory};
+use crate::size_class;
 use std::time::Duration;
 
 /// Smallest capacity, in bytes.
@@ -23,7 +24,7 @@ const SPARE_SLOTS: usize = 128;
 const THREAD_CACHE_MAX: usize = 1 << 20;
 /// Smallest and largest page, in bytes.
 const PAGE_MIN: usize = 1 << 10;
-const PAGE_MAX: usize = 1 << 20;
+const PAGE_MAX: usize = size_class::PAGE_MAX as usize * GRANULE;
 /// Longest patience.
 const PATIENCE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// A heap is divided into at least this many pages, unless they get too small.

@@ -8,6 +8,7 @@ use crate::error::{AllocError, AllocErrorKind};
 use crate::guard::{Guard, Readers};
 use crate::policy::Policy;
 use crate::raw::Memory;
+use crate::size_class::CLASSES;
 use crate::store::Store;
 use crate::stripe::Request;
 use crate::sync::Arc;
@@ -403,10 +404,12 @@ fn slots_max(store: &Store, granules: u32, spare: u32) -> u32 {
 
 /// What threads keep of a table whose blocks all make the same request, or any. Only cells of slabs are kept.
 fn limits(store: &Store, bytes: usize, request: Option<&Request>, object: Option<usize>) -> Limits {
-    let kept = |class: usize| {
-        let cells = store.has_slabs() && store.shared.classes.geometry(class).cells > 0;
-        cells && request.is_none_or(|request| request.class == Some(class))
+    let asked = match request {
+        None => 0..CLASSES,
+        Some(request) => request.class.map_or(0..0, |class| class..class + 1),
     };
+    let has_cells = |class: &usize| store.shared.classes.geometry(*class).cells > 0;
+    let kept = asked.filter(|class| store.has_slabs() && has_cells(class));
     // Raw blocks are of all classes.
     Limits::new(if object.is_some() { bytes } else { bytes / 8 }, object, kept)
 }

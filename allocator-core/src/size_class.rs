@@ -30,6 +30,9 @@ const CELLS_MIN: u32 = 4;
 /// Cells start aligned to at most this many granules.
 const ALIGN_MAX: u32 = 16;
 
+/// Granules of the longest pages that a heap may have.
+pub(crate) const PAGE_MAX: u32 = (1 << 20) / GRANULE as u32;
+
 /// Granules of the pages from which on there is a class for each length.
 const LARGE_PAGE: u32 = (64 << 10) / GRANULE as u32;
 
@@ -146,17 +149,31 @@ const ALIGNMENTS: usize = ALIGN_MAX.ilog2() as usize + 1;
 /// The geometries of all classes for one page size.
 #[derive(Debug)]
 pub(crate) struct Classes {
-    geometries: Box<[Geometry]>,
+    geometries: [Geometry; CLASSES],
     /// The class of each payload, in words of 8 bytes, by alignment; made when it is first asked for.
     index: [OnceLock<Box<[u8]>>; ALIGNMENTS],
 }
 
 impl Classes {
-    /// For pages of `page` granules.
-    pub(crate) fn new(page: u32) -> Self {
-        let geometries: Box<[Geometry]> =
-            (0..CLASSES).map(|class| Geometry::new(class, page)).collect();
-        Self { geometries, index: [const { OnceLock::new() }; ALIGNMENTS] }
+    /// Those for pages of `page` granules, a power of two. All heaps of the process with such pages share them: they are
+    /// made for the first one, which others wait for, and stay.
+    ///
+    /// # Panics
+    /// Where the page is longer than any heap's.
+    pub(crate) fn of(page: u32) -> &'static Self {
+        // Of `std` even in a model: what is in them depends on nothing that a model varies.
+        static BY_PAGE: [OnceLock<Classes>; PAGE_MAX.ilog2() as usize + 1] =
+            [const { OnceLock::new() }; PAGE_MAX.ilog2() as usize + 1];
+        debug_assert!(page.is_power_of_two());
+        BY_PAGE[page.ilog2() as usize].get_or_init(|| Self::new(page))
+    }
+
+    #[cold]
+    fn new(page: u32) -> Self {
+        Self {
+            geometries: core::array::from_fn(|class| Geometry::new(class, page)),
+            index: [const { OnceLock::new() }; ALIGNMENTS],
+        }
     }
 
     /// Whether there is a class for each length.
@@ -212,7 +229,7 @@ mod tests {
 
     #[test]
     fn large_pages_waste_at_most_eight_bytes_of_a_cell() {
-        let classes = Classes::new(LARGE_PAGE);
+        let classes = Classes::of(LARGE_PAGE);
         for bytes in 1..=LARGEST {
             let class = classes.class_for(bytes, 1).unwrap();
             let geometry = classes.geometry(class);
@@ -231,7 +248,7 @@ mod tests {
 
     #[test]
     fn small_pages_have_classes_at_most_an_eighth_apart() {
-        let classes = Classes::new(1024);
+        let classes = Classes::of(1024);
         let coarse = (0..CLASSES).filter(|class| is_coarse(*class)).count();
         assert_eq!(coarse, 32);
         for bytes in 1..=LARGEST {
@@ -272,9 +289,16 @@ mod tests {
     }
 
     #[test]
+    fn heaps_with_equal_pages_share_their_classes() {
+        assert!(std::ptr::eq(Classes::of(1024), Classes::of(1024)));
+        assert!(!std::ptr::eq(Classes::of(1024), Classes::of(2048)));
+        assert_eq!(Classes::of(PAGE_MAX).geometry(CLASSES - 1).cell, CELL_MAX);
+    }
+
+    #[test]
     fn alignment_is_part_of_the_class() {
         for page in [1024, 4096] {
-            let classes = Classes::new(page);
+            let classes = Classes::of(page);
             for align in [1, 2, 4, 8, 16] {
                 for bytes in 1..=LARGEST {
                     if let Some(class) = classes.class_for(bytes, align) {

@@ -29,7 +29,7 @@ pub(crate) struct Request {
 pub(crate) struct Shared {
     pub(crate) memory: Memory,
     pub(crate) pages: PageMap,
-    pub(crate) classes: Classes,
+    pub(crate) classes: &'static Classes,
 }
 
 /// The free space of one stripe, behind the stripe's lock.
@@ -66,7 +66,7 @@ impl Stripe {
     ) -> Option<u32> {
         match self {
             Self::Slabs(slabs) => {
-                slabs.allocate(&shared.memory, &shared.classes, request.class?, owner)
+                slabs.allocate(&shared.memory, shared.classes, request.class?, owner)
             }
             Self::Segments(segments) => segments.allocate(&shared.memory, request.need, owner),
         }
@@ -130,7 +130,7 @@ impl Stripe {
     /// Gives up what can be given up without moving a block: runs that become free in the centre.
     pub(crate) fn drain(&mut self, shared: &Shared) -> Vec<Run> {
         match self {
-            Self::Slabs(slabs) => slabs.drain_empty(&shared.memory, &shared.pages, &shared.classes),
+            Self::Slabs(slabs) => slabs.drain_empty(&shared.memory, &shared.pages, shared.classes),
             Self::Segments(segments) => segments.dissolve(&shared.memory, &shared.pages),
         }
     }

@@ -82,22 +82,25 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// For `bytes` of each class that is kept at all, and objects of a size.
+    /// For `bytes` of each of the classes `kept`, and objects of a size.
     pub(crate) fn new(
         bytes: usize,
         object: Option<usize>,
-        is_kept: impl Fn(usize) -> bool,
+        kept: impl Iterator<Item = usize>,
     ) -> Self {
-        let pairs = |class| {
-            let pairs = (bytes / room(class)).min(PAIRS_MAX);
+        let mut pairs = [0; CLASSES];
+        let mut most = 0;
+        for class in kept {
+            let count = (bytes / room(class)).min(PAIRS_MAX);
             // A single one is not worth a refill.
-            if is_kept(class) && pairs > 1 { pairs } else { 0 }
-        };
-        let pairs: [usize; CLASSES] = core::array::from_fn(pairs);
-        let most = pairs.iter().copied().max().unwrap_or(0);
+            if count > 1 {
+                pairs[class] = count as u16;
+                most = most.max(count);
+            }
+        }
         let most_bytes = object.map_or(BATCH_MAX, |object| (BATCH_BYTES / object.max(1)).max(1));
         let batch = [BATCH_MIN, (2 * most).clamp(BATCH_MIN, BATCH_MAX)].map(|n| n.min(most_bytes));
-        Self { object, batch, pairs: pairs.map(|pairs| pairs as u16) }
+        Self { object, batch, pairs }
     }
 
     /// Objects that make a batch: few where their grace periods cost nothing, so that what was just removed is

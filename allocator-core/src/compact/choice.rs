@@ -29,7 +29,7 @@ pub(super) struct SlabCost {
 
 /// The slabs of the heap by the first granule of their page. O(slabs).
 pub(super) fn slabs_by_page(heap: &Inner) -> BTreeMap<u32, SlabCost> {
-    let classes = &heap.store.shared.classes;
+    let classes = heap.store.shared.classes;
     let free_of =
         |slab: &Slab| u64::from(classes.geometry(usize::from(slab.class)).cells - slab.used);
     let mut seen = Vec::new();

@@ -50,7 +50,7 @@ fn find(heap: &Inner, stripe: usize) -> Vec<Loose> {
             let slab = slabs.slab(number);
             Loose { stripe, number, class: usize::from(slab.class), page: slab.page }
         };
-        slabs.loose(&heap.store.shared.classes, GAIN_MIN).into_iter().map(seen).collect()
+        slabs.loose(heap.store.shared.classes, GAIN_MIN).into_iter().map(seen).collect()
     });
     found.unwrap_or_default()
 }

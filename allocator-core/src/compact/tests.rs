@@ -32,7 +32,7 @@ fn free<'h>(heap: &Heap, blocks: impl IntoIterator<Item = &'h Handle>) {
 
 /// Blocks of `bytes` that fill a slab.
 fn cells(heap: &Heap, bytes: usize) -> usize {
-    let classes = &heap.inner().store.shared.classes;
+    let classes = heap.inner().store.shared.classes;
     classes.geometry(classes.class_for(bytes, 1).unwrap()).cells as usize
 }
 

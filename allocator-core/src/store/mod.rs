@@ -38,7 +38,7 @@ impl Store {
     pub(crate) fn new(memory: Memory, policy: Policy, stripes: usize, page_shift: u32) -> Self {
         let (_, granules) = memory.bounds();
         let pages = PageMap::new(granules, page_shift);
-        let classes = Classes::new(pages.page());
+        let classes = Classes::of(pages.page());
         let placement = || match policy {
             Policy::SizeClass => AnyPlacement::Tlsf(Tlsf::new()),
             Policy::FirstFit => AnyPlacement::FirstFit(FirstFit::new(granules, pages.page())),
