@@ -1,10 +1,12 @@
 //! Read-side sections: [`Guard`], the records behind it, and the set of records of a heap.
 //!
 //! # The protocol
-//! Each thread owns one padded [`Record`] per heap (`record.rs`), a word with its open guards and the number of its section:
+//! Each thread owns one padded [`Record`] per heap (`record.rs`), a word that says how many guards it has open and
+//! which section it is in:
 //!
-//! * *enter*: store one guard more (Release), then the **light barrier**;
-//! * *leave*: store one guard less, and after the last one the next number (Release);
+//! * *enter*: store one guard more (Release), then, where it is the first, the **light barrier**; a guard inside a section
+//!   needs none, as the section is announced and what is read in it comes after its barrier;
+//! * *leave*: store one guard less (Release); the section after the last one is another;
 //! * *a grace period* (`grace.rs`): the **heavy barrier**, then one Acquire load of every record; it is over
 //!   when each record that showed a section shows another one, or none.
 //!

@@ -15,8 +15,10 @@ const LIGHT_MIN: u32 = if cfg!(loom) { u32::MAX } else { 1024 };
 /// What one thread tells the reclaiming side of one heap.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// `section:32 | nesting:32`: the number of the thread's present or next section, and how many guards it has
-    /// open. Only the owning thread stores.
+    /// `ended:32 | nesting:32`: sections that ended, and guards that are open. Closing a guard is one addition, whichever
+    /// guard it is: one more ended, one open less. A guard that is opened inside a section takes that back beforehand;
+    /// so the sum of the halves stays the same all over a section, and is another in the next. Only the owning
+    /// thread stores.
     state: OwnedU64,
     /// A [`Mode`].
     mode: AtomicU32,
@@ -39,14 +41,23 @@ struct Mode;
 impl Mode {
     /// A compiler fence.
     const LIGHT: u32 = 0;
-    /// A full fence. The bit that a number of open guards never has.
-    const FENCED: u32 = 1 << 31;
+    /// A full fence.
+    const FENCED: u32 = 1;
     /// The owner issues full fences as soon as it sees this; others may not rely on it yet.
-    const SETTLING: u32 = Self::FENCED | 1;
+    const SETTLING: u32 = 2;
 }
 
-/// One section more in [`Record::state`].
-const SECTION: u64 = 1 << 32;
+/// What closing a guard adds to [`Record::state`].
+const LEAVE: u64 = (1 << 32) - 1;
+
+/// Most guards that a thread may have open.
+const NESTING_MAX: u32 = u32::MAX;
+
+/// The number of the present section, or of the last one, in a state.
+fn section_number(state: u64) -> u32 {
+    // It may start anew: whoever waits for an old section of the same number asks once more.
+    ((state >> 32) as u32).wrapping_add(state as u32)
+}
 
 impl Record {
     /// A record without a section. `plain`: that of a plain heap.
@@ -62,26 +73,34 @@ impl Record {
 
     #[inline(always)]
     pub(crate) fn enter(&self) {
-        let state = load_own(&self.state) + 1;
+        let state = load_own(&self.state);
+        if state as u32 != 0 {
+            return self.enter_nested(state);
+        }
         // Release, not Relaxed: the reclaiming side may miss our last `leave` and see only this store; it must
         // still see the reads of the section before. Partner: the Acquire in `section`.
-        self.state.store(state, Ordering::Release);
+        self.state.store(state + 1, Ordering::Release);
         // The light barrier: what is read in the section comes after the announcement. Partner: the heavy
         // barrier in `Readers::heavy_barrier`. Without it a mover could miss a reader that missed its mark.
         light_barrier(self.plain);
         // Relaxed: ordered by the light barrier; a record that seems to be light was not settling before it.
-        let mode = self.mode.load(Ordering::Relaxed);
-        // One question for both rare cases.
-        if (mode | state as u32) & Mode::FENCED != 0 {
-            if state as u32 & Mode::FENCED != 0 {
-                too_many_guards();
-            }
+        if self.mode.load(Ordering::Relaxed) != Mode::LIGHT {
             // SeqCst: the light barrier of a fenced record.
             fence(Ordering::SeqCst);
             if !self.plain {
                 self.count_fenced();
             }
         }
+    }
+
+    /// One guard more in a section that is announced already, and begun with its barrier: it needs no other.
+    #[inline(always)]
+    fn enter_nested(&self, state: u64) {
+        if state as u32 == NESTING_MAX {
+            too_many_guards();
+        }
+        // Release: as in `enter`.
+        self.state.store(state.wrapping_sub(LEAVE), Ordering::Release);
     }
 
     /// Another section began with a full fence; after many the record becomes light.
@@ -103,15 +122,12 @@ impl Record {
         fence(Ordering::SeqCst);
     }
 
-    /// Ends a section.
+    /// Closes a guard, and ends the section if it was the last.
     #[inline(always)]
     pub(crate) fn leave(&self) {
-        let state = load_own(&self.state) - 1;
-        // The number may start anew: whoever waits for an old section of the same number asks once more.
-        let next = if state as u32 == 0 { state.wrapping_add(SECTION) } else { state };
         // Release: the reads of the section come before. Partner: the Acquire in `section`. Weaker, a mover could
         // copy while the last read of the section is still under way.
-        self.state.store(next, Ordering::Release);
+        self.state.store(load_own(&self.state).wrapping_add(LEAVE), Ordering::Release);
     }
 
     /// Whether the owner's light barriers are full fences, and others may rely on it.
@@ -124,7 +140,7 @@ impl Record {
     /// Lets a record settle that began few sections since it was asked last; under the lock.
     pub(crate) fn begin_to_settle(&self) {
         // Relaxed: a number to compare with, and a mode out of which only we go.
-        let section = (self.state.load(Ordering::Relaxed) / SECTION) as u32;
+        let section = section_number(self.state.load(Ordering::Relaxed));
         let before = self.section_then.load(Ordering::Relaxed);
         self.section_then.store(section, Ordering::Relaxed);
         let is_seldom = section.wrapping_sub(before) < LIGHT_MIN;
@@ -153,7 +169,7 @@ impl Record {
     pub(crate) fn section(&self) -> Option<u32> {
         // Acquire: pairs with the Release of enter and leave.
         let state = self.state.load(Ordering::Acquire);
-        (state as u32 != 0).then_some((state / SECTION) as u32)
+        (state as u32 != 0).then(|| section_number(state))
     }
 }
 
@@ -221,10 +237,14 @@ mod tests {
         assert_eq!(record.section(), None);
         record.enter();
         let first = record.section();
-        record.enter();
+        for _ in 0..3 {
+            record.enter();
+            assert!(first.is_some() && record.section() == first, "it goes on");
+        }
+        (0..3).for_each(|_| record.leave());
+        assert_eq!((record.section(), record.nesting()), (first, 1));
         record.leave();
-        assert!(first.is_some() && record.section() == first, "it goes on");
-        record.leave();
+        assert_eq!(record.section(), None);
         record.enter();
         assert!(record.section().is_some() && record.section() != first);
     }

@@ -10,7 +10,7 @@ use crate::trace::Cost;
 /// fences) and system calls, per operation.
 pub(crate) const BOUNDS: [(Operation, Cost); 7] = [
     (Operation::GetUnderGuard, Cost::new(18.0, 0.0, 0.0)),
-    (Operation::GetOwnGuard, Cost::new(46.0, 0.0, 0.0)),
+    (Operation::GetOwnGuard, Cost::new(44.0, 0.0, 0.0)),
     (Operation::Insert, Cost::new(287.0, 0.24, 0.001)),
     (Operation::Remove, Cost::new(253.0, 1.2, 0.001)),
     (Operation::Replace, Cost::new(120.0, 1.2, 0.0)),

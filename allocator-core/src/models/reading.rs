@@ -53,6 +53,38 @@ fn reclaim_against_bare_reader() {
     });
 }
 
+/// A guard that is opened and closed inside a section does not end it.
+#[test]
+fn reclaim_against_nesting_bare_reader() {
+    let paths = ["over", "not over", "found", "stale"];
+    explore(UNBOUNDED, paths, |[over, not_over, found, stale]| {
+        let bare = Arc::new(Bare::new());
+        let reader = thread::spawn({
+            let bare = Arc::clone(&bare);
+            move || {
+                let _outer = bare.enter();
+                let place = bare.locate();
+                let reading = place.map(|place| bare.place(place).look());
+                drop(bare.enter());
+                drop(reading);
+                place
+            }
+        });
+        assert!(slot::unlink(&bare.word, handle()).is_some());
+        let mut grace = Grace::start(&bare.readers);
+        let is_over = grace.poll();
+        if is_over {
+            bare.place(HOME).write(POISON);
+        }
+        over.reached_if(is_over);
+        not_over.reached_if(!is_over);
+        let place = reader.join().unwrap();
+        found.reached_if(place == Some(HOME));
+        stale.reached_if(place.is_none());
+        assert!(grace.poll(), "nobody reads any more");
+    });
+}
+
 /// Sections of one heap do not count for another, also where they are nested in each other. Unbounded it
 /// takes minutes.
 #[test]
