@@ -14,6 +14,6 @@ pub(crate) const BOUNDS: [(Operation, Cost); 7] = [
     (Operation::Insert, Cost::new(287.0, 0.24, 0.001)),
     (Operation::Remove, Cost::new(253.0, 1.2, 0.001)),
     (Operation::Replace, Cost::new(120.0, 1.2, 0.0)),
-    (Operation::Move, Cost::new(922.0, 2.3, 0.010)),
+    (Operation::Move, Cost::new(910.0, 2.3, 0.010)),
     (Operation::RawPair, Cost::new(519.0, 1.2, 0.0)),
 ];

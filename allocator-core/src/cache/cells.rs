@@ -454,9 +454,10 @@ impl Inside<'_> {
 
     /// Takes what the magazines hold.
     pub(crate) fn empty(&mut self) -> Vec<Pair> {
-        let mut pairs = self.cells.magazine[..get(&self.counters.magazine)].to_vec();
+        // With their buffers: for a class for each length there are many.
+        let mut pairs = Vec::from(core::mem::take(&mut self.cells.magazine));
+        pairs.truncate(get(&self.counters.magazine));
         for magazine in &mut self.cells.by_class {
-            // With its buffer: of a class for each length there are many.
             pairs.append(&mut core::mem::take(magazine));
         }
         set(&self.counters.magazine, 0);

@@ -74,18 +74,19 @@ pub(super) struct Victim {
     pub(super) shape: Option<Shape>,
 }
 
-/// A block whose slot is marked.
+/// A block whose slot is marked. There are thousands of a batch, in memory that the heap had no need for before.
 #[derive(Clone, Copy, Debug)]
 struct Marked {
-    victim: Victim,
+    /// Which of the batch's victims it is.
+    victim: u32,
     /// Which of the batch's tables it belongs to.
-    table: usize,
+    table: u32,
     snapshot: Snapshot,
 }
 
-/// Marked blocks, and the tables that they belong to.
-#[derive(Default)]
-pub(super) struct Batch {
+/// Those of some victims whose slots are marked, and the tables that they belong to.
+pub(super) struct Batch<'v> {
+    victims: &'v [Victim],
     tables: Vec<(u16, Arc<Slots>)>,
     marked: Vec<Marked>,
 }
@@ -93,7 +94,8 @@ pub(super) struct Batch {
 /// A block that is locked: its bytes are the mover's alone until it publishes or puts back.
 pub(super) struct Locked<'b> {
     slots: &'b Slots,
-    marked: Marked,
+    victim: Victim,
+    snapshot: Snapshot,
     pub(super) bytes: usize,
     /// Bytes that its place has room for.
     room: usize,
@@ -101,24 +103,28 @@ pub(super) struct Locked<'b> {
     size: Option<Size>,
 }
 
-impl Batch {
+impl<'v> Batch<'v> {
+    fn new(victims: &'v [Victim]) -> Self {
+        Self { victims, tables: Vec::new(), marked: Vec::with_capacity(victims.len()) }
+    }
+
     /// Blocks of the batch.
     pub(super) fn len(&self) -> usize {
         self.marked.len()
     }
 
     pub(super) fn victim(&self, number: usize) -> Victim {
-        self.marked[number].victim
+        self.victims[self.marked[number].victim as usize]
     }
 
     /// Alignment of a block, in granules.
     pub(super) fn align(&self, number: usize) -> u32 {
-        let marked = &self.marked[number];
-        self.slots(marked).align(marked.victim.shape)
+        self.slots(number).align(self.victim(number).shape)
     }
 
-    fn slots(&self, marked: &Marked) -> &Slots {
-        &self.tables[marked.table].1
+    /// The table of a block.
+    fn slots(&self, number: usize) -> &Slots {
+        &self.tables[self.marked[number].table as usize].1
     }
 
     /// Gives up the plan for the blocks from `number` on.
@@ -128,31 +134,31 @@ impl Batch {
 
     /// Gives up the plan for one block.
     pub(super) fn unmark(&self, number: usize) {
-        let marked = &self.marked[number];
-        slot::unmark(word(self.slots(marked), marked), marked.snapshot);
+        let word = word(self.slots(number), self.victim(number));
+        slot::unmark(word, self.marked[number].snapshot);
     }
 
     /// Takes a block for a copy, after the grace period. `None` when a reader or remover came first, or
     /// the block is held; the report says which.
     pub(super) fn lock(&self, heap: &Inner, pass: &mut Pass, number: usize) -> Option<Locked<'_>> {
-        let marked = self.marked[number];
-        let slots = self.slots(&marked);
-        match slot::lock(word(slots, &marked), marked.snapshot) {
+        let (slots, victim) = (self.slots(number), self.victim(number));
+        let snapshot = self.marked[number].snapshot;
+        match slot::lock(word(slots, victim), snapshot) {
             LockOutcome::Cancelled => {
                 pass.report.cancelled += 1;
                 None
             }
             LockOutcome::Locked => {
                 // Only now: holds are taken inside sections, and those that saw the block live are over.
-                let head = heap.store.head(marked.victim.offset);
+                let head = heap.store.head(victim.offset);
                 let held = block::is_held(head.header);
                 // Only now: who holds a raw block may resize it, and lets go of it after that.
                 let size = head.size();
                 let bytes = size.map_or(slots.bytes(), |size| size.bytes);
-                let locked = Locked { slots, marked, bytes, room: head.room(), size };
+                let locked = Locked { slots, victim, snapshot, bytes, room: head.room(), size };
                 if held {
-                    pass.note_pinned(marked.victim.owner, bytes);
-                    locked.publish(marked.victim.offset);
+                    pass.note_pinned(victim.owner, bytes);
+                    locked.publish(victim.offset);
                     return None;
                 }
                 Some(locked)
@@ -169,19 +175,20 @@ impl Batch {
         })
     }
 
-    fn mark(&mut self, heap: &Inner, victims: &[Victim]) {
-        for some in victims.chunks(SLOTS_AHEAD) {
+    fn mark(&mut self, heap: &Inner) {
+        let mut numbers = 0..;
+        for some in self.victims.chunks(SLOTS_AHEAD) {
             for victim in some {
                 if let Some(table) = self.table(heap, victim.owner) {
                     self.tables[table].1.prefetch(victim.owner.slot);
                 }
             }
-            for victim in some {
+            for (victim, number) in some.iter().zip(&mut numbers) {
                 let Some(table) = self.table(heap, victim.owner) else { continue };
                 let Some(word) = self.tables[table].1.word_at(victim.owner.slot) else { continue };
                 // Fails where the slot names another block: this one is retired, or not published yet.
                 if let Some(snapshot) = slot::mark(word, victim.offset) {
-                    self.marked.push(Marked { victim: *victim, table, snapshot });
+                    self.marked.push(Marked { victim: number, table: table as u32, snapshot });
                 }
             }
         }
@@ -189,15 +196,15 @@ impl Batch {
 
     /// Brings the bytes of a block, if there is one of this number, and the place it goes to into the cache.
     fn prefetch(&self, heap: &Inner, number: usize, places: &[u32]) {
-        if let (Some(marked), Some(place)) = (self.marked.get(number), places.get(number)) {
-            heap.store.memory().prefetch(marked.victim.offset);
+        if let (true, Some(place)) = (number < self.len(), places.get(number)) {
+            heap.store.memory().prefetch(self.victim(number).offset);
             heap.store.memory().prefetch(*place);
         }
     }
 }
 
-fn word<'s>(slots: &'s Slots, marked: &Marked) -> &'s AtomicU64 {
-    slots.word_at(marked.victim.owner.slot).expect("the slot was found when it was marked")
+fn word(slots: &Slots, victim: Victim) -> &AtomicU64 {
+    slots.word_at(victim.owner.slot).expect("the slot was found when it was marked")
 }
 
 impl Locked<'_> {
@@ -227,13 +234,13 @@ impl Locked<'_> {
 
     /// Makes the block live at `offset`.
     pub(super) fn publish(self, offset: u32) {
-        slot::unlock(word(self.slots, &self.marked), self.marked.snapshot, offset);
+        slot::unlock(word(self.slots, self.victim), self.snapshot, offset);
     }
 
     /// Makes the block live where it was, and counts the move as cancelled.
     fn put_back(self, pass: &mut Pass) {
         pass.report.cancelled += 1;
-        let offset = self.marked.victim.offset;
+        let offset = self.victim.offset;
         self.publish(offset);
     }
 
@@ -251,20 +258,20 @@ impl Locked<'_> {
         let bytes = if written { self.bytes } else { 0 };
         // SAFETY: the old place is locked, and no guard or hold that could see it is left; the new place
         // belongs to the caller.
-        unsafe { heap.store.memory().copy(self.marked.victim.offset, to, bytes) };
+        unsafe { heap.store.memory().copy(self.victim.offset, to, bytes) };
     }
 }
 
 /// Steps 1 and 2: the victims that are still there, marked and past their grace period. Empty when guards
 /// stayed open, which the pass then reports.
-pub(super) fn mark_all(
+pub(super) fn mark_all<'v>(
     heap: &Inner,
     _mover: &Mover<'_>,
     pass: &mut Pass,
-    victims: &[Victim],
-) -> Batch {
-    let mut batch = Batch::default();
-    batch.mark(heap, victims);
+    victims: &'v [Victim],
+) -> Batch<'v> {
+    let mut batch = Batch::new(victims);
+    batch.mark(heap);
     if batch.marked.is_empty() {
         return batch;
     }
@@ -273,7 +280,7 @@ pub(super) fn mark_all(
         return batch;
     }
     batch.unmark_from(0);
-    Batch::default()
+    Batch::new(&[])
 }
 
 /// What became of a batch.
@@ -294,7 +301,7 @@ pub(super) fn move_all(
     mover: &Mover<'_>,
     pass: &mut Pass,
     victims: &[Victim],
-    reserve: impl FnOnce(&Batch, &mut Vec<u32>),
+    reserve: impl FnOnce(&Batch<'_>, &mut Vec<u32>),
 ) -> Outcome {
     let batch = mark_all(heap, mover, pass, victims);
     let mut places = Vec::with_capacity(batch.len());

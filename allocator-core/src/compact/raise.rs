@@ -137,7 +137,7 @@ fn begin_raise(
 fn carry(heap: &Inner, mover: &mut Mover<'_>, pass: &mut Pass, raise: Raise) {
     let Raise { from, to, moves: earlier } = raise;
     let (start, before) = (Instant::now(), pass.report.moves);
-    let victims = blocks(heap, &from);
+    let victims = blocks(heap, &[from]);
     let mut rest = &victims[..];
     let mut outcome = Outcome::Done;
     while outcome == Outcome::Done && !rest.is_empty() {

@@ -78,19 +78,22 @@ pub(super) fn take_cells(
     }
 }
 
-/// The blocks of a slab, if it is still the same.
-pub(super) fn blocks(heap: &Inner, slab: &Seen) -> Vec<Victim> {
+/// The blocks of slabs, as far as these are still the same.
+pub(super) fn blocks(heap: &Inner, slabs: &[Seen]) -> Vec<Victim> {
     let shared = &heap.store.shared;
-    let room = granules(slab.class);
-    let victim = |(offset, owner)| Victim { offset, owner, room, shape: None };
-    let blocks = with_slabs(heap, slab.stripe, |slabs| {
-        if !same(slabs, slab) {
-            return Vec::new();
-        }
-        let geometry = shared.classes.geometry(slab.class);
-        slabs.blocks(&shared.memory, geometry, slab.number).map(victim).collect()
-    });
-    blocks.unwrap_or_default()
+    // As many as were seen: a list that grows by doubling itself would take twice the memory.
+    let mut victims = Vec::with_capacity(slabs.iter().map(|slab| slab.used as usize).sum());
+    for seen in slabs {
+        let (geometry, room) = (shared.classes.geometry(seen.class), granules(seen.class));
+        let victim = |(offset, owner)| Victim { offset, owner, room, shape: None };
+        with_slabs(heap, seen.stripe, |slabs| {
+            if same(slabs, seen) {
+                let blocks = slabs.blocks(&shared.memory, geometry, seen.number);
+                victims.extend(blocks.map(victim));
+            }
+        });
+    }
+    victims
 }
 
 /// The blocks of a slab that are held at the moment. Under the lock of its stripe.

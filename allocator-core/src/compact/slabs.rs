@@ -5,7 +5,7 @@
 //! is filled first, and where all is full there, free pages above it are made slabs, so that one more can be emptied. So nearly
 //! every block is moved once at most.
 
-use super::mover::{Mover, Outcome, Victim, move_all};
+use super::mover::{Mover, Outcome, move_all};
 use super::pass::Pass;
 use super::release::Allowance;
 use super::round::Round;
@@ -152,7 +152,7 @@ fn empty(
     slabs: &[Seen],
 ) -> Outcome {
     let class = slabs[0].class;
-    let victims: Vec<Victim> = slabs.iter().flat_map(|slab| blocks(heap, slab)).collect();
+    let victims = blocks(heap, slabs);
     let mut rest = &victims[..];
     while !rest.is_empty() {
         let most = pass.batch_of(rest.len());

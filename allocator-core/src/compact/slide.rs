@@ -106,7 +106,7 @@ fn plan(heap: &Inner, pass: &Pass, at: u32) -> Option<Plan> {
 
 /// Slides the blocks of a batch; where the free memory behind the last one that moved begins. `None` where none
 /// did.
-fn slide_batch(heap: &Inner, pass: &mut Pass, batch: &Batch) -> Option<u32> {
+fn slide_batch(heap: &Inner, pass: &mut Pass, batch: &Batch<'_>) -> Option<u32> {
     let memory = heap.store.memory();
     let before = batch.victim(0).offset - chunk::HEADER;
     let mut central = heap.store.central();
@@ -138,7 +138,7 @@ fn pages_kept(pass: &Pass) -> usize {
 }
 
 /// The places of all blocks of a batch in the run before it, if it is long enough.
-fn places(batch: &Batch, hole: Run) -> Option<Vec<Run>> {
+fn places(batch: &Batch<'_>, hole: Run) -> Option<Vec<Run>> {
     let mut free = hole;
     let place = |number: usize| {
         let len = batch.victim(number).room + chunk::HEADER;
@@ -154,7 +154,7 @@ fn places(batch: &Batch, hole: Run) -> Option<Vec<Run>> {
 fn slide_apart(
     heap: &Inner,
     pass: &mut Pass,
-    batch: &Batch,
+    batch: &Batch<'_>,
     taken: Run,
     places: &[Run],
 ) -> Option<u32> {
@@ -193,7 +193,12 @@ fn slide_apart(
 ///
 /// The granules of these runs and of the blocks that are locked belong to the mover: nobody else walks the
 /// centre without the mover lock.
-fn slide_over(heap: &Inner, pass: &mut Pass, batch: &Batch, gaps: &[Option<Run>]) -> Option<u32> {
+fn slide_over(
+    heap: &Inner,
+    pass: &mut Pass,
+    batch: &Batch<'_>,
+    gaps: &[Option<Run>],
+) -> Option<u32> {
     let memory = heap.store.memory();
     let (mut spare, mut places) = (Pieces::default(), Vec::new());
     // The free memory that wanders; it ends where the next block begins, or there is none.

@@ -194,7 +194,7 @@ impl<'h> Taken<'h> {
     }
 
     /// Moves a block to its place, and keeps what it leaves.
-    fn take_block(&mut self, pass: &mut Pass, batch: &Batch, number: usize, place: u32) {
+    fn take_block(&mut self, pass: &mut Pass, batch: &Batch<'_>, number: usize, place: u32) {
         let memory = self.heap.store.memory();
         let Some(locked) = batch.lock(self.heap, pass, number) else {
             self.heap.store.free(place);
@@ -236,7 +236,7 @@ impl<'h> Taken<'h> {
             return Ok(());
         }
         let before = pass.report.moves;
-        for victims in blocks(heap, &seen).chunks(pass.batch()) {
+        for victims in blocks(heap, &[seen]).chunks(pass.batch()) {
             let outcome = move_all(heap, mover, pass, victims, |batch, places| {
                 let victims = (0..batch.len()).map(|number| batch.victim(number));
                 places.extend(victims.map_while(|victim| a_cell(heap, stripe, class, victim)));

@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use core::slice;
 
 /// Bytes from which on an array is mapped.
-const MAPPED_MIN: usize = 64 << 10;
+const MAPPED_MIN: usize = 16 << 10;
 
 /// Words of a page of the system.
 pub(crate) const PAGE_WORDS: usize = OS_PAGE / size_of::<u64>();

@@ -34,7 +34,7 @@ pub(crate) struct Slab {
     pub(crate) fresh: u32,
     /// First cell of the free list.
     free: u32,
-    /// Place in the list of its class's partial slabs.
+    /// Place in the list of its class's partial slabs. Of a number that stands for no slab: the next such number.
     listed: u32,
     mode: Mode,
     /// Granules of the page, from its start, that are not known to be given back to the system; whole pages of the system.
@@ -67,8 +67,8 @@ pub(crate) enum Freed {
 pub(crate) struct Slabs {
     stripe: u8,
     slabs: Vec<Slab>,
-    /// Numbers in `slabs` that stand for no slab.
-    vacant: Vec<u32>,
+    /// The first number in `slabs` that stands for no slab.
+    vacant: u32,
     /// Slabs with a free cell, by class; the last one is filled first.
     partial: Box<[Vec<u32>]>,
     totals: Totals,
@@ -92,7 +92,7 @@ impl Slabs {
         Self {
             stripe,
             slabs: Vec::new(),
-            vacant: Vec::new(),
+            vacant: NONE,
             partial: vec![Vec::new(); CLASSES].into_boxed_slice(),
             totals: Totals::default(),
         }
@@ -220,12 +220,13 @@ impl Slabs {
             mode,
             kept: page.len,
         };
-        let number = self.vacant.pop().unwrap_or(self.slabs.len() as u32);
-        if number as usize == self.slabs.len() {
+        let number = if self.vacant == NONE {
             self.slabs.push(slab);
+            self.slabs.len() as u32 - 1
         } else {
-            self.slabs[number as usize] = slab;
-        }
+            let before = core::mem::replace(&mut self.slabs[self.vacant as usize], slab);
+            core::mem::replace(&mut self.vacant, before.listed)
+        };
         if mode == Mode::Open {
             self.list(number);
         }
@@ -284,16 +285,17 @@ impl Slabs {
         memory: &Memory,
     ) -> Run {
         self.unlist(number);
-        let page = Run { start: self.slabs[number as usize].page, len: pages.page() };
-        debug_assert_eq!(self.slabs[number as usize].used, 0);
+        let slab = &mut self.slabs[number as usize];
+        let page = Run { start: slab.page, len: pages.page() };
+        debug_assert_eq!(slab.used, 0);
         debug_assert!(chunk::at(memory, page.start).is_some() && geometry.cells > 0);
         self.totals.pages -= 1;
         self.totals.empty -= 1;
         self.totals.granules -= geometry.granules();
         // For the centre all of the page may be committed.
-        self.totals.trimmed -= u64::from(page.len - self.slabs[number as usize].kept);
-        self.slabs[number as usize].page = 0;
-        self.vacant.push(number);
+        self.totals.trimmed -= u64::from(page.len - slab.kept);
+        slab.page = 0;
+        slab.listed = core::mem::replace(&mut self.vacant, number);
         pages.set(page.start, Label::Central);
         page
     }
