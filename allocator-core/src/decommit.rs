@@ -4,8 +4,8 @@
 //! were: a reader pays some microseconds for it. So ranges are collected under the lock of the centre, and given back by one
 //! call of the system.
 
-use crate::central::Central;
-use crate::placement::Run;
+use crate::central::{Central, LOOKS_MAX};
+use crate::placement::{Need, Run};
 use crate::raw::os::OS_PAGE;
 use crate::raw::together::RANGES_MAX;
 use crate::raw::{Memory, PAGE};
@@ -76,6 +76,40 @@ impl Central {
         at.clamp(lo, hi)
     }
 
+    /// Collects pages from the middle of the buffer, where no move brings anything: of the largest free run, of the free runs
+    /// below it, the nearest first, and of those above it. O(pages and free runs), plus the policy's `largest`.
+    pub(crate) fn collect_middle(&mut self, memory: &Memory, into: &mut Decommit) {
+        let len = self.space.largest(memory, LOOKS_MAX);
+        if len == 0 || !memory.can_release() {
+            return;
+        }
+        let Some(middle) = self.space.find(memory, Need { len, align: 1, skew: 0 }) else { return };
+        let (lo, hi) = self.bounds();
+        let mut from = middle.end();
+        while !into.is_full()
+            && let Some(run) = self.space.previous_run(memory, from, lo)
+        {
+            into.looks_left -= 1;
+            from = run.start;
+            let Range { start, end } = pages_inside(run);
+            let (start, end) = memory.worth_releasing(start, end);
+            self.collect_last(start..end, into);
+        }
+        self.collect(memory, (middle.end(), hi), into);
+    }
+
+    /// Collects the last of some pages that are free.
+    fn collect_last(&mut self, pages: Range<usize>, into: &mut Decommit) {
+        let Range { start, mut end } = pages;
+        while !into.is_full()
+            && start < end
+            && let Some(pages) = self.committed.take_last(start..end, into.pages_left)
+        {
+            end = pages.start;
+            into.add(pages);
+        }
+    }
+
     /// Gives what was collected back to the system; the number of pages, 0 where it refuses. O(pages).
     pub(crate) fn decommit(&mut self, memory: &Memory, decommit: Decommit) -> usize {
         let ranges = decommit.ranges;
@@ -93,14 +127,9 @@ impl Central {
         if run.len < 2 || !memory.can_release() {
             return;
         }
-        let Range { start, mut end } = pages_inside(run);
-        let mut decommit = Decommit::new(pages, 1);
-        while self.committed() > most && !decommit.is_full() && start < end {
-            let excess = (self.committed() - most).div_ceil(OS_PAGE).min(decommit.pages_left);
-            let Some(pages) = self.committed.take_last(start..end, excess) else { break };
-            end = pages.start;
-            decommit.add(pages);
-        }
+        let excess = self.committed().saturating_sub(most).div_ceil(OS_PAGE);
+        let mut decommit = Decommit::new(pages.min(excess), 1);
+        self.collect_last(pages_inside(run), &mut decommit);
         self.decommit(memory, decommit);
     }
 }

@@ -135,8 +135,9 @@ pub(super) fn make_own_room(heap: &Inner, pass: &mut Pass) {
     while release_maps(heap, pass, &mut maps) {}
     let committed = heap.store.central().committed() / OS_PAGE;
     let pages = (committed / PAGES_A_LIST_PAGE).min(LIST_PAGES_MAX);
+    // Not from where blocks go to: what is given back there is soon needed again.
     give_back_some(heap, pass, pages, |central, decommit| {
-        central.collect(heap.store.memory(), heap.store.memory().bounds(), decommit);
+        central.collect_middle(heap.store.memory(), decommit);
     });
 }
 
