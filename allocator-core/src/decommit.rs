@@ -4,7 +4,7 @@
 //! were: a reader pays some microseconds for it. So ranges are collected under the lock of the centre, and given back by one
 //! call of the system.
 
-use crate::central::{Central, LOOKS_MAX};
+use crate::central::Central;
 use crate::placement::{Need, Run};
 use crate::raw::os::OS_PAGE;
 use crate::raw::together::RANGES_MAX;
@@ -76,17 +76,22 @@ impl Central {
         at.clamp(lo, hi)
     }
 
-    /// Collects pages from the middle of the buffer, where no move brings anything: of the largest free run, of the free runs
-    /// below it, the nearest first, and of those above it. O(pages and free runs), plus the policy's `largest`.
+    /// Collects pages from the middle of the free memory, to which moves bring least: of the free runs below the largest
+    /// one, the nearest first, with half of the looks, then of that one and those above it. O(pages and free runs), plus
+    /// the policy's `largest` and `find`.
     pub(crate) fn collect_middle(&mut self, memory: &Memory, into: &mut Decommit) {
-        let len = self.space.largest(memory, LOOKS_MAX);
-        if len == 0 || !memory.can_release() {
+        if !memory.can_release() {
             return;
         }
-        let Some(middle) = self.space.find(memory, Need { len, align: 1, skew: 0 }) else { return };
+        let len = self.space.largest(memory, into.looks_left);
+        let largest = Need { len, align: 1, skew: 0 };
+        let Some(middle) = (len > 0).then(|| self.space.find(memory, largest)).flatten() else {
+            return;
+        };
         let (lo, hi) = self.bounds();
-        let mut from = middle.end();
+        let (mut from, looks_above) = (middle.start, into.looks_left / 2);
         while !into.is_full()
+            && into.looks_left > looks_above
             && let Some(run) = self.space.previous_run(memory, from, lo)
         {
             into.looks_left -= 1;
@@ -95,7 +100,7 @@ impl Central {
             let (start, end) = memory.worth_releasing(start, end);
             self.collect_last(start..end, into);
         }
-        self.collect(memory, (middle.end(), hi), into);
+        self.collect(memory, (middle.start, hi), into);
     }
 
     /// Collects the last of some pages that are free.
@@ -137,4 +142,38 @@ impl Central {
 /// The pages of a free run that nothing is written in: the granules with its tag and its footer stay.
 fn pages_inside(run: Run) -> Range<usize> {
     (run.start + 1).div_ceil(PAGE) as usize..((run.end() - 1) / PAGE) as usize
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+    use crate::heap::Heap;
+    use crate::raw::os::can_release;
+    use core::alloc::Layout;
+
+    /// Blocks with chunks of their own slide to the bottom: what is given back there would be needed again.
+    #[test]
+    fn the_middle_is_given_back_and_not_the_bottom() {
+        const BLOCK_PAGES: usize = 3;
+        const BLOCKS: usize = 400;
+        let heap = Heap::builder().capacity(16 << 20).stripes(1).build().unwrap();
+        let layout = Layout::from_size_align(BLOCK_PAGES * OS_PAGE, 8).unwrap();
+        let blocks: Vec<_> = (0..BLOCKS).map(|_| heap.allocate(layout).unwrap()).collect();
+        blocks.into_iter().step_by(2).for_each(|block| heap.deallocate(block).unwrap());
+        heap.flush();
+        let memory = heap.inner().store.memory();
+        let mut central = heap.inner().store.central();
+        let before = central.committed();
+        for pages in [1, 20, 50] {
+            let mut decommit = Decommit::new(pages, BLOCKS);
+            central.collect_middle(memory, &mut decommit);
+            let collected: usize = decommit.ranges.iter().map(Range::len).sum();
+            let lowest = decommit.ranges.iter().map(|range| range.start).min();
+            assert_eq!(collected, if can_release() { pages } else { 0 });
+            assert!(lowest.is_none_or(|lowest| lowest > BLOCKS * BLOCK_PAGES * 3 / 4));
+            assert_eq!(central.decommit(memory, decommit), collected);
+        }
+        let given_back = if can_release() { 71 * OS_PAGE } else { 0 };
+        assert_eq!(central.committed(), before - given_back);
+    }
 }

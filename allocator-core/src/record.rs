@@ -16,9 +16,9 @@ const LIGHT_MIN: u32 = if cfg!(loom) { u32::MAX } else { 1024 };
 #[derive(Debug)]
 pub(crate) struct Record {
     /// `ended:32 | nesting:32`: sections that ended, and guards that are open. Closing a guard is one addition, whichever
-    /// guard it is: one more ended, one open less. A guard that is opened inside a section takes that back beforehand;
-    /// so the sum of the halves stays the same all over a section, and is another in the next. Only the owning
-    /// thread stores.
+    /// guard it is: one more ended, one open less. A guard that is opened inside a section takes that back beforehand
+    /// (so `ended` is smaller meanwhile, and may wrap below zero); so the sum of the halves stays the same all over a
+    /// section, and is another in the next. Only the owning thread stores.
     state: OwnedU64,
     /// A [`Mode`].
     mode: AtomicU32,
@@ -233,7 +233,16 @@ mod tests {
 
     #[test]
     fn a_section_is_told_from_the_next_one() {
-        let record = Record::new(false);
+        // Also where the number of sections starts anew.
+        for ended in [0_u64, 1, u64::from(u32::MAX) - 1, u64::from(u32::MAX)] {
+            tell_sections_apart(&Record {
+                state: OwnedU64::new(ended << 32),
+                ..Record::new(false)
+            });
+        }
+    }
+
+    fn tell_sections_apart(record: &Record) {
         assert_eq!(record.section(), None);
         record.enter();
         let first = record.section();

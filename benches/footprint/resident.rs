@@ -38,7 +38,8 @@ impl Source {
     }
 }
 
-/// The second number of the line, all that is resident, less the third one, the pages of files.
+/// The second number of the line, all that is resident, less the third one, the pages of files and those that are shared
+/// with other processes.
 fn pages(statm: &[u8]) -> Option<u64> {
     let mut fields = statm.split(|byte| *byte == b' ').skip(1);
     let mut field = || std::str::from_utf8(fields.next()?).ok()?.parse::<u64>().ok();

@@ -454,7 +454,7 @@ impl Inside<'_> {
 
     /// Takes what the magazines hold.
     pub(crate) fn empty(&mut self) -> Vec<Pair> {
-        // With their buffers: for a class for each length there are many.
+        // With their buffers: who wants all of that back wants memory.
         let mut pairs = Vec::from(core::mem::take(&mut self.cells.magazine));
         pairs.truncate(get(&self.counters.magazine));
         for magazine in &mut self.cells.by_class {

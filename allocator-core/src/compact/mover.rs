@@ -74,7 +74,7 @@ pub(super) struct Victim {
     pub(super) shape: Option<Shape>,
 }
 
-/// A block whose slot is marked. There are thousands of a batch, in memory that the heap had no need for before.
+/// A block whose slot is marked. Small, as a batch has thousands, in memory that is taken on top of the heap's.
 #[derive(Clone, Copy, Debug)]
 struct Marked {
     /// Which of the batch's victims it is.
@@ -196,7 +196,9 @@ impl<'v> Batch<'v> {
 
     /// Brings the bytes of a block, if there is one of this number, and the place it goes to into the cache.
     fn prefetch(&self, heap: &Inner, number: usize, places: &[u32]) {
-        if let (true, Some(place)) = (number < self.len(), places.get(number)) {
+        if number < self.len()
+            && let Some(place) = places.get(number)
+        {
             heap.store.memory().prefetch(self.victim(number).offset);
             heap.store.memory().prefetch(*place);
         }

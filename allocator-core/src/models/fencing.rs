@@ -70,6 +70,30 @@ fn reclaim_against_settled_bare_reader() {
     });
 }
 
+/// A guard inside a section has no barrier of its own: what is read under it is seen with the section, and what was read
+/// in the section before with either.
+#[test]
+fn reclaim_against_nesting_light_bare_reader() {
+    let paths = ["reclaimed", "found", "stale"];
+    explore(Some(3), paths, |[over, found, stale]| {
+        let bare = Arc::new(Bare::asymmetric());
+        leave_light_record(&bare);
+        let reader = thread::spawn({
+            let bare = Arc::clone(&bare);
+            move || {
+                let before = bare.read().is_some();
+                let _outer = bare.enter();
+                [before, bare.read().is_some()]
+            }
+        });
+        let (_, is_over) = reclaim(&bare);
+        let reads = reader.join().unwrap();
+        over.reached_if(is_over);
+        found.reached_if(reads.contains(&true));
+        stale.reached_if(reads.contains(&false));
+    });
+}
+
 /// A record is light, and somebody else lets it settle. Three threads: bounded.
 #[test]
 fn reclaim_against_settling_bare_reader() {

@@ -284,6 +284,7 @@ impl Slabs {
         geometry: &Geometry,
         memory: &Memory,
     ) -> Run {
+        debug_assert_ne!(self.slab(number).page, 0, "slab {number} is gone already");
         self.unlist(number);
         let slab = &mut self.slabs[number as usize];
         let page = Run { start: slab.page, len: pages.page() };
@@ -323,7 +324,7 @@ impl Slabs {
 
     /// Gives a mover the slab to itself, to empty or to fill it.
     pub(crate) fn close(&mut self, number: u32, mode: Mode) {
-        debug_assert_ne!(mode, Mode::Open);
+        debug_assert!(mode != Mode::Open && self.slab(number).page != 0);
         self.slabs[number as usize].mode = mode;
         self.unlist(number);
     }

@@ -99,7 +99,7 @@ impl Slabs {
         bytes
     }
 
-    /// Checks counts, free lists and labels of every slab.
+    /// Checks counts, free lists and labels of every slab, and the list of numbers that stand for none.
     pub(crate) fn check(
         &self,
         memory: &Memory,
@@ -141,6 +141,17 @@ impl Slabs {
             if listed != (slab.used < geometry.cells && slab.mode == Mode::Open) {
                 return Err(format!("{slab:?} is on the wrong list"));
             }
+        }
+        let (mut number, mut vacant) = (self.vacant, 0);
+        while number != NONE && vacant <= self.slabs.len() {
+            let slab = &self.slabs[number as usize];
+            if slab.page != 0 {
+                return Err(format!("{slab:?} is on the list of vacant numbers"));
+            }
+            (number, vacant) = (slab.listed, vacant + 1);
+        }
+        if vacant + totals.pages != self.slabs.len() {
+            return Err(format!("{vacant} of {} numbers are vacant", self.slabs.len()));
         }
         if totals != self.totals {
             return Err(format!("slabs sum up to {totals:?}, not {:?}", self.totals));
