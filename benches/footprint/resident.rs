@@ -1,6 +1,4 @@
-//! The resident size of this process, from the system: without the pages of files, which are the program's own code.
-//! The first calls bring that in, some hundred kilobytes, and it is no memory of who keeps the blocks. All who are measured
-//! here keep them in anonymous memory.
+//! The resident size of this process, from the system.
 
 use crate::footprint::report::Point;
 use anyhow::{Context, Result};
@@ -38,13 +36,10 @@ impl Source {
     }
 }
 
-/// The second number of the line, all that is resident, less the third one, the pages of files and those that are shared
-/// with other processes.
+/// The second number of the line.
 fn pages(statm: &[u8]) -> Option<u64> {
-    let mut fields = statm.split(|byte| *byte == b' ').skip(1);
-    let mut field = || std::str::from_utf8(fields.next()?).ok()?.parse::<u64>().ok();
-    let (resident, of_files) = (field()?, field()?);
-    resident.checked_sub(of_files)
+    let mut fields = statm.split(|byte| *byte == b' ');
+    std::str::from_utf8(fields.nth(1)?).ok()?.parse().ok()
 }
 
 /// What the sampling thread and the measuring one share.
@@ -215,10 +210,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_of_files_do_not_count() {
-        assert_eq!(pages(b"700 321 200 1 0 90 0\n"), Some(121));
-        assert_eq!(pages(b"700 321"), None);
-        assert_eq!(pages(b"700 200 321 1"), None);
+    fn the_second_number_counts() {
+        assert_eq!(pages(b"700 321 200 1 0 90 0\n"), Some(321));
+        assert_eq!(pages(b"700"), None);
         assert_eq!(pages(b"a b c"), None);
     }
 

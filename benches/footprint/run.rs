@@ -35,7 +35,10 @@ impl<B: Blocks> Run<B> {
         let base = meter.bytes()?;
         // What was resident before does not count.
         meter.highest()?;
-        let live = Live::new(B::with_room(bytes)?, room);
+        let mut live = Live::new(B::with_room(bytes)?, room);
+        // Nothing is there to be moved: afterwards the code is resident, which is the program's own
+        // and must not look like memory that a defragmentation takes.
+        live.blocks().defragment();
         Ok(Self { meter, live, base, report: Report::default(), background: None })
     }
 

@@ -17,8 +17,8 @@ const NOTHING_LEFT: &str = "nothing is left to measure: only ours takes part in 
 ///
 /// Each allocator runs in a process of its own, with the same seeds and the same operations in the
 /// same order; its blocks are verified. A factor is the growth of the resident size since before the
-/// first block, over live payload: tables and headers count, the caller's own handles or pointers,
-/// and the program's code, do not.
+/// first block, over live payload: tables and headers count, the caller's own handles or pointers do
+/// not.
 ///
 /// In W1 to W8 a background defragmenter of ours works from the end of the full one on. Its settings are no
 /// defaults: cpu_share(1, 1), one look a millisecond, thresholds of 2.5 % and 1 % of waste.
