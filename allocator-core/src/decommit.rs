@@ -80,14 +80,11 @@ impl Central {
     /// one, the nearest first, with half of the looks, then of that one and those above it. O(pages and free runs), plus
     /// the policy's `largest` and `find`.
     pub(crate) fn collect_middle(&mut self, memory: &Memory, into: &mut Decommit) {
-        if !memory.can_release() {
+        if into.is_full() || !memory.can_release() || self.space.free() == 0 {
             return;
         }
         let len = self.space.largest(memory, into.looks_left);
-        let largest = Need { len, align: 1, skew: 0 };
-        let Some(middle) = (len > 0).then(|| self.space.find(memory, largest)).flatten() else {
-            return;
-        };
+        let Some(middle) = self.space.find(memory, Need { len, align: 1, skew: 0 }) else { return };
         let (lo, hi) = self.bounds();
         let (mut from, looks_above) = (middle.start, into.looks_left / 2);
         while !into.is_full()

@@ -16,9 +16,9 @@ const LIGHT_MIN: u32 = if cfg!(loom) { u32::MAX } else { 1024 };
 #[derive(Debug)]
 pub(crate) struct Record {
     /// `ended:32 | nesting:32`: sections that ended, and guards that are open. Closing a guard is one addition, whichever
-    /// guard it is: one more ended, one open less. A guard that is opened inside a section takes that back beforehand
-    /// (so `ended` is smaller meanwhile, and may wrap below zero); so the sum of the halves stays the same all over a
-    /// section, and is another in the next. Only the owning thread stores.
+    /// guard it is: one more ended, one open less. A guard that is opened inside a section takes that back beforehand,
+    /// and `ended` may wrap below zero meanwhile: so the sum of the halves stays the same all over a section, and is
+    /// another in the next. Only the owning thread stores.
     state: OwnedU64,
     /// A [`Mode`].
     mode: AtomicU32,

@@ -3,10 +3,9 @@
 //! In these models a record becomes light with its first section, and settles whenever a grace period has the
 //! lock for it; the barriers are those of `sync.rs`.
 
+use super::Bare;
 use super::modelling::{Path, explore};
-use super::{Bare, HOME, POISON, handle};
 use crate::grace::Grace;
-use crate::slot;
 use crate::sync::Arc;
 use loom::thread::{self, JoinHandle};
 
@@ -26,22 +25,12 @@ fn leave_light_record(bare: &Arc<Bare>) {
     assert_eq!(bare.readers.iter().count(), 1);
 }
 
-/// Removes the object, and reclaims it where no section sees it.
-fn reclaim(bare: &Bare) -> (bool, bool) {
-    assert!(slot::unlink(&bare.word, handle()).is_some());
-    let mut grace = Grace::start(&bare.readers);
-    let is_over = grace.poll();
-    if is_over {
-        bare.place(HOME).write(POISON);
-    }
-    (grace.is_quiet(), is_over)
-}
-
-fn note<const N: usize>(paths: [&Path; 5], reclaimed: (bool, bool), reads: [bool; N]) {
+fn note<const N: usize>(paths: [&Path; 5], reclaimed: (Grace, bool), reads: [bool; N]) {
     let [fence, system_call, over, found, stale] = paths;
-    fence.reached_if(reclaimed.0);
-    system_call.reached_if(!reclaimed.0);
-    over.reached_if(reclaimed.1);
+    let (grace, is_over) = reclaimed;
+    fence.reached_if(grace.is_quiet());
+    system_call.reached_if(!grace.is_quiet());
+    over.reached_if(is_over);
     found.reached_if(reads.contains(&true));
     stale.reached_if(reads.contains(&false));
 }
@@ -52,7 +41,7 @@ fn reclaim_against_bare_newcomer() {
     explore(Some(4), PATHS, |paths| {
         let bare = Arc::new(Bare::asymmetric());
         let reader = spawn_reader::<2>(&bare);
-        let reclaimed = reclaim(&bare);
+        let reclaimed = bare.reclaim();
         note(paths, reclaimed, reader.join().unwrap());
     });
 }
@@ -65,7 +54,7 @@ fn reclaim_against_settled_bare_reader() {
         leave_light_record(&bare);
         let reader = spawn_reader::<1>(&bare);
         assert!(!Grace::start(&bare.readers).is_quiet());
-        let reclaimed = reclaim(&bare);
+        let reclaimed = bare.reclaim();
         note(paths, reclaimed, reader.join().unwrap());
     });
 }
@@ -86,7 +75,7 @@ fn reclaim_against_nesting_light_bare_reader() {
                 [before, bare.read().is_some()]
             }
         });
-        let (_, is_over) = reclaim(&bare);
+        let (_, is_over) = bare.reclaim();
         let reads = reader.join().unwrap();
         over.reached_if(is_over);
         found.reached_if(reads.contains(&true));
@@ -105,7 +94,7 @@ fn reclaim_against_settling_bare_reader() {
             move || drop(Grace::start(&bare.readers))
         });
         let reader = spawn_reader::<1>(&bare);
-        let reclaimed = reclaim(&bare);
+        let reclaimed = bare.reclaim();
         settling.join().unwrap();
         note(paths, reclaimed, reader.join().unwrap());
     });

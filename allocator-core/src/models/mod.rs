@@ -157,6 +157,17 @@ impl Bare {
         Some(offset)
     }
 
+    /// Removes the object, and reclaims it where no section sees it. Gives the grace period, and whether it was over at once.
+    fn reclaim(&self) -> (Grace, bool) {
+        assert!(slot::unlink(&self.word, handle()).is_some());
+        let mut grace = Grace::start(&self.readers);
+        let is_over = grace.poll();
+        if is_over {
+            self.place(HOME).write(POISON);
+        }
+        (grace, is_over)
+    }
+
     /// Every step of a move, in the order of `compact::mover`; waits for readers.
     fn relocate(&self, from: u32, to: u32) -> Attempt {
         let Some(marked) = slot::mark(&self.word, from) else { return Attempt::Lost };

@@ -1,10 +1,9 @@
 //! Sections and grace periods.
 
 use super::modelling::{UNBOUNDED, explore};
-use super::{AWAY, Attempt, Bare, HOME, POISON, handle};
+use super::{AWAY, Attempt, Bare, HOME};
 use crate::grace::Grace;
 use crate::guard::{Guard, Readers};
-use crate::slot;
 use crate::sync::Arc;
 use loom::thread;
 
@@ -25,24 +24,18 @@ fn read_against_bare_publish() {
     });
 }
 
-/// A block is free when its grace period is over, and no section that found it is open then.
-#[test]
-fn reclaim_against_bare_reader() {
+/// A block is free when its grace period is over, and no section that found it is open then. `read` is what the reader does;
+/// it gives the place that it found.
+fn reclaim_against(read: fn(&Bare) -> Option<u32>) {
     let paths = ["over", "not over", "found", "stale"];
-    explore(UNBOUNDED, paths, |[over, not_over, found, stale]| {
+    explore(UNBOUNDED, paths, move |[over, not_over, found, stale]| {
         let bare = Arc::new(Bare::new());
         let reader = thread::spawn({
             let bare = Arc::clone(&bare);
-            move || bare.read()
+            move || read(&bare)
         });
-        assert!(slot::unlink(&bare.word, handle()).is_some());
-        let mut grace = Grace::start(&bare.readers);
-        let is_over = grace.poll();
-        if is_over {
-            bare.place(HOME).write(POISON);
-        } else {
-            assert_eq!(grace.open_guards(), 1);
-        }
+        let (mut grace, is_over) = bare.reclaim();
+        assert!(is_over || grace.open_guards() == 1);
         over.reached_if(is_over);
         not_over.reached_if(!is_over);
         let place = reader.join().unwrap();
@@ -53,35 +46,20 @@ fn reclaim_against_bare_reader() {
     });
 }
 
+#[test]
+fn reclaim_against_bare_reader() {
+    reclaim_against(Bare::read);
+}
+
 /// A guard that is opened and closed inside a section does not end it.
 #[test]
 fn reclaim_against_nesting_bare_reader() {
-    let paths = ["over", "not over", "found", "stale"];
-    explore(UNBOUNDED, paths, |[over, not_over, found, stale]| {
-        let bare = Arc::new(Bare::new());
-        let reader = thread::spawn({
-            let bare = Arc::clone(&bare);
-            move || {
-                let _outer = bare.enter();
-                let place = bare.locate();
-                let reading = place.map(|place| bare.place(place).look());
-                drop(bare.enter());
-                drop(reading);
-                place
-            }
-        });
-        assert!(slot::unlink(&bare.word, handle()).is_some());
-        let mut grace = Grace::start(&bare.readers);
-        let is_over = grace.poll();
-        if is_over {
-            bare.place(HOME).write(POISON);
-        }
-        over.reached_if(is_over);
-        not_over.reached_if(!is_over);
-        let place = reader.join().unwrap();
-        found.reached_if(place == Some(HOME));
-        stale.reached_if(place.is_none());
-        assert!(grace.poll(), "nobody reads any more");
+    reclaim_against(|bare| {
+        let _outer = bare.enter();
+        let place = bare.locate();
+        let _reading = place.map(|place| bare.place(place).look());
+        drop(bare.enter());
+        place
     });
 }
 

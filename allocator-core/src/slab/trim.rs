@@ -144,10 +144,10 @@ impl Slabs {
         }
         let (mut number, mut vacant) = (self.vacant, 0);
         while number != NONE && vacant <= self.slabs.len() {
-            let slab = &self.slabs[number as usize];
-            if slab.page != 0 {
-                return Err(format!("{slab:?} is on the list of vacant numbers"));
-            }
+            let slab = self.slabs.get(number as usize).filter(|slab| slab.page == 0);
+            let Some(slab) = slab else {
+                return Err(format!("{number} is on the list of vacant numbers"));
+            };
             (number, vacant) = (slab.listed, vacant + 1);
         }
         if vacant + totals.pages != self.slabs.len() {
