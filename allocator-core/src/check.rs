@@ -5,16 +5,20 @@ use crate::central::Central;
 use crate::chunk::{self, Kind};
 use crate::error::VerifyError;
 use crate::heap::{Heap, Inner};
-use crate::pages::Label;
 use crate::placement::Run;
+use crate::raw::Memory;
 use crate::slot::Snapshot;
+use crate::stripe::Shared;
 use crate::sync::atomic::Ordering;
 use crate::table::Slots;
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 impl Heap {
-    /// Walks the whole heap and checks every invariant: chunks and free runs tile the buffer, free
-    /// neighbours are joined, tags, counts and the policy's index agree, every slab's cells add up, every
-    /// live slot names a block whose header names that slot.
+    /// Walks the whole heap and checks every invariant: chunks and free runs tile the buffer and each segment, and lie
+    /// nowhere else; free neighbours are joined, tags, counts and the policy's index agree, every slab's cells add up, every
+    /// live slot names a block that begins where the slot says, has room for the object, and names that slot.
     ///
     /// Waits for a running defragmentation; may run beside everything else. O(blocks + slots), the blocks
     /// under all locks of the stripes and the centre.
@@ -35,10 +39,14 @@ fn verify(inner: &Inner) -> Result<(), String> {
         for stripe in &stripes {
             stripe.check(&inner.store.shared)?;
         }
-        let pages = verify_chunks(inner, &central)?;
+        let pages = verify_central(inner, &central)?;
         let held: usize = stripes.iter().map(|stripe| stripe.pages()).sum();
         if held != pages {
             return Err(format!("stripes hold {held} pages, the centre handed out {pages}"));
+        }
+        let labelled = inner.store.shared.pages.held();
+        if labelled != pages {
+            return Err(format!("{labelled} pages are labelled as those of stripes, {pages} are"));
         }
     }
     for table in inner.tables.all() {
@@ -48,42 +56,61 @@ fn verify(inner: &Inner) -> Result<(), String> {
 }
 
 /// Chunks and free runs tile the centre; the number of chunks that are pages of stripes.
-fn verify_chunks(inner: &Inner, central: &Central) -> Result<usize, String> {
-    let memory = inner.store.memory();
-    let page = inner.store.shared.pages.page();
+fn verify_central(inner: &Inner, central: &Central) -> Result<usize, String> {
+    let Shared { memory, pages, .. } = &inner.store.shared;
     let (lo, hi) = central.bounds();
-    let mut free = central.space.check(memory, lo, hi)?.into_iter().peekable();
-    let (mut at, mut pages) = (lo, 0);
-    while at < hi {
+    let free = central.space.check(memory, lo, hi)?;
+    let mut held = 0;
+    verify_tiling(memory, Run { start: lo, len: hi - lo }, &free, |chunk, kind| {
+        let label = pages.label(chunk.start);
+        if label.kind() != kind {
+            return Err(format!("the page of the {kind:?} {chunk:?} is labelled {label:?}"));
+        }
+        if kind != Kind::Block {
+            held += 1;
+            if chunk.len != pages.page() || pages.start(chunk.start) != chunk.start {
+                return Err(format!("the {kind:?} {chunk:?} is not one page"));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(held)
+}
+
+/// Used chunks and the runs `free`, which are in address order, tile `all`: neither is inside of the other. Tells `see` of each
+/// chunk. O(chunks and runs).
+pub(crate) fn verify_tiling(
+    memory: &Memory,
+    all: Run,
+    free: &[Run],
+    mut see: impl FnMut(Run, Kind) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut free = free.iter().peekable();
+    let mut at = all.start;
+    while at < all.end() {
         if let Some(run) = free.next_if(|run| run.start == at) {
             at = run.end();
             continue;
         }
-        let inside = |chunk: &Run| chunk.len > 0 && chunk.len <= hi - at;
         let (chunk, kind) = chunk::at(memory, at)
-            .filter(|(chunk, _)| inside(chunk))
+            .filter(|(chunk, _)| chunk.len > 0 && chunk.len <= all.end() - at)
             .ok_or_else(|| format!("neither a chunk nor a free run is at granule {at}"))?;
-        let label = inner.store.shared.pages.label(at);
-        let fits = match kind {
-            Kind::Block => label == Label::Central,
-            Kind::Slab => matches!(label, Label::Slab { .. }),
-            Kind::Segment => matches!(label, Label::Segment { .. }),
-        };
-        if !fits {
-            return Err(format!("the page of the {kind:?} at granule {at} is labelled {label:?}"));
+        if kind == Kind::Block && !chunk::is_owned(memory, chunk) {
+            return Err(format!("the block of {chunk:?} belongs to no table"));
         }
-        if kind != Kind::Block {
-            pages += 1;
-            if chunk.len != page || at % page != 0 {
-                return Err(format!("the {kind:?} {chunk:?} is not one page"));
-            }
-        }
+        see(chunk, kind)?;
         at = chunk.end();
+        if let Some(run) = free.next_if(|run| run.start < at) {
+            return Err(format!("{run:?} is free, inside the {kind:?} {chunk:?}"));
+        }
     }
-    Ok(pages)
+    match free.next() {
+        Some(run) => Err(format!("{run:?} is free, behind the end at granule {}", all.end())),
+        None => Ok(()),
+    }
 }
 
-/// Every live slot names a block that is in use and names the slot.
+/// Every live slot names a block that is in use, names the slot, and has room for what is in it.
 fn verify_slots(inner: &Inner, table: &Slots) -> Result<(), String> {
     let (lo, hi) = inner.store.memory().bounds();
     for index in 0..table.used() {
@@ -97,22 +124,39 @@ fn verify_slots(inner: &Inner, table: &Slots) -> Result<(), String> {
         if offset <= lo || offset >= hi {
             return Err(format!("slot {index} names granule {offset}, outside of the buffer"));
         }
-        let stranger = inner.store.with_lock_of(offset, || {
+        let found = inner.store.with_lock_of(offset, || {
             // A block is unlinked before it is freed, and it is freed under this lock: while its slot
             // still names it, the header is one.
             let now = Snapshot(word.load(Ordering::Acquire));
             if !now.is_occupied() || now.offset() != offset {
-                return None;
+                return Ok(());
             }
-            // Relaxed: the owner was written before the slot word, which was acquired.
-            let owner = Owner::of(inner.store.header(offset).load(Ordering::Relaxed));
-            (owner != Some(table.owner(index))).then_some(owner)
+            verify_block(inner, table, index, offset)
         });
-        if let Some(owner) = stranger {
-            return Err(format!(
-                "slot {index} names the block at granule {offset}, which belongs to {owner:?}"
-            ));
-        }
+        found.map_err(|error| {
+            format!("slot {index} of table {} names granule {offset}: {error}", table.id())
+        })?;
+    }
+    Ok(())
+}
+
+/// What a slot names, under the lock that it would be freed under.
+fn verify_block(inner: &Inner, table: &Slots, index: u32, offset: u32) -> Result<(), String> {
+    if !inner.store.is_block(offset) {
+        return Err("no block begins there".into());
+    }
+    let head = inner.store.head(offset);
+    // Relaxed: the owner was written before the slot word, which was acquired.
+    let owner = Owner::of(head.header.load(Ordering::Relaxed));
+    if owner != Some(table.owner(index)) {
+        return Err(format!("the block there belongs to {owner:?}"));
+    }
+    // Sizes of raw bytes change while they are held, without a lock.
+    let (room, bytes) = (head.room(), table.bytes());
+    if room < bytes || !offset.is_multiple_of(table.align(None)) {
+        return Err(format!(
+            "the block there has room for {room} bytes, which is no place for {bytes}"
+        ));
     }
     Ok(())
 }

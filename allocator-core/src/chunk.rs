@@ -97,6 +97,13 @@ pub(crate) fn at(memory: &Memory, start: u32) -> Option<(Run, Kind)> {
     Some((Run { start, len: extent.len() }, extent.kind()?))
 }
 
+/// Whether the block of a chunk has an owner. The caller holds the lock of its space.
+pub(crate) fn is_owned(memory: &Memory, chunk: Run) -> bool {
+    // Relaxed: owners of chunks change under the lock only.
+    let header = memory.header(header_index(chunk.start + HEADER)).load(Ordering::Relaxed);
+    chunk.len > HEADER && Owner::of(header).is_some()
+}
+
 /// The chunk of the block at `offset`.
 pub(crate) fn of_block(memory: &Memory, offset: u32) -> Run {
     let start = offset - HEADER;

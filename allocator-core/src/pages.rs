@@ -3,6 +3,7 @@
 //! A page is the unit in which stripes take and return space. Its label is read without a lock to find the
 //! lock that a block's page is under, and is read again under that lock.
 
+use crate::chunk::Kind;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// What a page is at the moment.
@@ -34,6 +35,15 @@ impl Label {
             0 => Self::Central,
             1 => Self::Slab { stripe, class: (bits >> 16) as u8, slab: (bits >> 24) as u32 },
             _ => Self::Segment { stripe },
+        }
+    }
+
+    /// What the chunks are that begin in the page, or the one that the page is.
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::Central => Kind::Block,
+            Self::Slab { .. } => Kind::Slab,
+            Self::Segment { .. } => Kind::Segment,
         }
     }
 
@@ -83,6 +93,12 @@ impl PageMap {
     pub(crate) fn first_held(&self, lo: u32, hi: u32) -> Option<u32> {
         let pages = (lo >> self.shift)..=((hi - 1) >> self.shift);
         pages.map(|page| page << self.shift).find(|start| self.label(*start) != Label::Central)
+    }
+
+    /// Pages that stripes hold. O(pages). The caller holds all locks.
+    pub(crate) fn held(&self) -> usize {
+        let label = |page: usize| self.label((page as u32) << self.shift);
+        (0..self.labels.len()).filter(|page| label(*page) != Label::Central).count()
     }
 
     /// Labels the page that starts at `start`. The caller holds the lock of the stripe that holds the page

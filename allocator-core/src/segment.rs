@@ -7,6 +7,7 @@
 //! Everything here runs under the stripe's lock.
 
 use crate::block::Owner;
+use crate::check::verify_tiling;
 use crate::chunk::{self, Kind};
 use crate::pages::{Label, PageMap};
 use crate::placement::{AnyPlacement, Need, Run};
@@ -117,17 +118,29 @@ impl Segments {
         self.space.runs(memory, start, start + page)
     }
 
-    /// Checks the space and that its runs lie inside the stripe's pages.
+    /// Checks the space, and that chunks and its free runs tile the stripe's pages.
     pub(crate) fn check(&self, memory: &Memory, pages: &PageMap) -> Result<(), String> {
         let (lo, hi) = memory.bounds();
-        for run in self.space.check(memory, lo, hi)? {
-            if pages.label(run.start) != (Label::Segment { stripe: self.stripe })
-                || pages.start(run.start) != pages.start(run.end() - 1)
-            {
-                return Err(format!("free run {run:?} of a segment leaves its page"));
+        let free = self.space.check(memory, lo, hi)?;
+        let mut rest = &free[..];
+        for page in self.pages() {
+            let label = pages.label(page);
+            if label != (Label::Segment { stripe: self.stripe }) {
+                return Err(format!("the page {page} of a segment is labelled {label:?}"));
             }
+            let inside = Self::inside(Run { start: page, len: pages.page() });
+            let (these, others) =
+                rest.split_at(rest.partition_point(|run| run.start < inside.end()));
+            verify_tiling(memory, inside, these, |chunk, kind| match kind {
+                Kind::Block => Ok(()),
+                Kind::Slab | Kind::Segment => Err(format!("{kind:?} {chunk:?} is in a segment")),
+            })?;
+            rest = others;
         }
-        Ok(())
+        match rest.first() {
+            Some(run) => Err(format!("free run {run:?} of a stripe is in none of its segments")),
+            None => Ok(()),
+        }
     }
 
     /// What is between the header and the wall.

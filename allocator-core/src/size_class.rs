@@ -118,6 +118,12 @@ impl Geometry {
         ((u64::from(offset - page - self.first) * self.inverse) >> 32) as u32
     }
 
+    /// Whether a cell of the slab at `page` begins at `offset`.
+    pub(crate) fn is_cell(&self, page: u32, offset: u32) -> bool {
+        let Some(inside) = offset.checked_sub(page + self.first) else { return false };
+        inside.is_multiple_of(self.cell) && inside / self.cell < self.cells
+    }
+
     /// The offset of a cell of the slab at `page`.
     pub(crate) fn offset(&self, page: u32, cell: u32) -> u32 {
         page + self.first + cell * self.cell

@@ -15,9 +15,11 @@
 use super::pass::Pass;
 use super::unfinished::Unfinished;
 use crate::block::{self, Owner, Shape};
+use crate::chunk::{self, Kind};
 use crate::grace::Grace;
 use crate::head::{Head, Size};
 use crate::heap::Inner;
+use crate::placement::Run;
 use crate::raw::GRANULE;
 use crate::slot::{self, LockOutcome, Snapshot};
 use crate::sync::atomic::AtomicU64;
@@ -70,6 +72,8 @@ pub(super) struct Victim {
     pub(super) owner: Owner,
     /// Granules of its place; who holds the block may still change that.
     pub(super) room: u32,
+    /// What its place is: a chunk of its own, or a cell of a slab.
+    pub(super) kind: Kind,
     /// That of raw bytes with a chunk of their own.
     pub(super) shape: Option<Shape>,
 }
@@ -138,8 +142,12 @@ impl<'v> Batch<'v> {
         slot::unmark(word, self.marked[number].snapshot);
     }
 
-    /// Takes a block for a copy, after the grace period. `None` when a reader or remover came first, or
-    /// the block is held; the report says which.
+    /// Takes a block for a copy, after the grace period. `None` when a reader or remover came first, the block is held, or
+    /// is no longer what was planned; the report says which.
+    ///
+    /// Between plan and mark a block may be freed, its page become one of cells (or the other way round), and the same slot
+    /// get a place at the same offset. The mark takes the one for the other, so this looks at the page again. From here on the
+    /// label is that of the block which is locked: a block in use keeps its page.
     pub(super) fn lock(&self, heap: &Inner, pass: &mut Pass, number: usize) -> Option<Locked<'_>> {
         let (slots, victim) = (self.slots(number), self.victim(number));
         let snapshot = self.marked[number].snapshot;
@@ -159,6 +167,10 @@ impl<'v> Batch<'v> {
                 if held {
                     pass.note_pinned(victim.owner, bytes);
                     locked.publish(victim.offset);
+                    return None;
+                }
+                if heap.store.shared.pages.label(victim.offset).kind() != victim.kind {
+                    locked.put_back(pass);
                     return None;
                 }
                 Some(locked)
@@ -226,6 +238,13 @@ impl Locked<'_> {
         pass.note_move(self.bytes);
         self.publish(place);
         true
+    }
+
+    /// The chunk of the block as it is now: who held it until it was locked may have resized it in place. For blocks that
+    /// were planned as those with chunks of their own.
+    pub(super) fn chunk(&self, heap: &Inner) -> Run {
+        debug_assert_eq!(self.victim.kind, Kind::Block);
+        chunk::of_block(heap.store.memory(), self.victim.offset)
     }
 
     /// Alignment of the block as it is now, in granules.

@@ -7,6 +7,7 @@ use super::mover::{Mover, Outcome, Victim, move_all};
 use super::pass::Pass;
 use super::round::Round;
 use super::seen::with_slabs;
+use crate::chunk::Kind;
 use crate::heap::Inner;
 use crate::raw::PAGE;
 use crate::size_class::granules;
@@ -62,7 +63,8 @@ impl Loose {
         let geometry = shared.classes.geometry(self.class);
         let (freed_before, moves_before) = (pass.report.freed_bytes, pass.report.moves);
         let room = granules(self.class);
-        let victim = |(offset, owner)| Victim { offset, owner, room, shape: None };
+        let victim =
+            |(offset, owner)| Victim { offset, owner, room, kind: Kind::Slab, shape: None };
         let victims = self.with(heap, |slabs| {
             slabs.close(self.number, Mode::Filling);
             pass.report.freed_bytes += slabs.trim(&shared.memory, geometry, self.number);

@@ -3,6 +3,7 @@
 
 use super::mover::Victim;
 use crate::block::{self, Owner};
+use crate::chunk::Kind;
 use crate::heap::Inner;
 use crate::pages::Label;
 use crate::size_class::granules;
@@ -85,7 +86,8 @@ pub(super) fn blocks(heap: &Inner, slabs: &[Seen]) -> Vec<Victim> {
     let mut victims = Vec::with_capacity(slabs.iter().map(|slab| slab.used as usize).sum());
     for seen in slabs {
         let (geometry, room) = (shared.classes.geometry(seen.class), granules(seen.class));
-        let victim = |(offset, owner)| Victim { offset, owner, room, shape: None };
+        let victim =
+            |(offset, owner)| Victim { offset, owner, room, kind: Kind::Slab, shape: None };
         with_slabs(heap, seen.stripe, |slabs| {
             if same(slabs, seen) {
                 let blocks = slabs.blocks(&shared.memory, geometry, seen.number);

@@ -167,10 +167,9 @@ fn slide_apart(
             pass.stop();
             break;
         }
-        let Victim { offset, owner, .. } = batch.victim(number);
+        let owner = batch.victim(number).owner;
         let Some(locked) = batch.lock(heap, pass, number) else { continue };
-        // Only now: who held the block until a moment ago may have resized it in place.
-        let chunk = chunk::of_block(memory, offset);
+        let chunk = locked.chunk(heap);
         if !locked.move_to(heap, pass, chunk::init_block(memory, *place, owner)) {
             continue;
         }
@@ -227,8 +226,7 @@ fn slide_over(
             continue;
         }
         let Some(locked) = batch.lock(heap, pass, number) else { continue };
-        // Only now: who held the block until a moment ago may have resized it in place.
-        let chunk = chunk::of_block(memory, offset);
+        let chunk = locked.chunk(heap);
         let free = Run { start: hole.start, len: hole.len + chunk.len };
         let need = Need { len: chunk.len, align: locked.align(), skew: chunk::HEADER };
         let target = need.place_low(free).unwrap_or(start);
@@ -266,5 +264,6 @@ pub(super) fn victim(heap: &Inner, chunk: Run) -> Option<Victim> {
     // Relaxed: owners of chunks of the centre change under its lock only.
     let header = heap.store.memory().header(chunk::header_index(offset)).load(Ordering::Relaxed);
     let shape = Shape::of(header);
-    Owner::of(header).map(|owner| Victim { offset, owner, room: chunk.len - chunk::HEADER, shape })
+    let room = chunk.len - chunk::HEADER;
+    Owner::of(header).map(|owner| Victim { offset, owner, room, kind: Kind::Block, shape })
 }

@@ -104,6 +104,7 @@ impl<'h> Taken<'h> {
         let mut stays = self.window.start;
         for _ in 0..SWEEPS_MAX {
             let mut found = self.sweep()?;
+            self.reserve(&mut found)?;
             if found.blocks.is_empty() && found.slabs.is_empty() {
                 return Ok(());
             }
@@ -132,7 +133,7 @@ impl<'h> Taken<'h> {
         Err(stays)
     }
 
-    /// Takes what is free of the window out of the centre, and looks at the rest; reserves places for the blocks.
+    /// Takes what is free of the window out of the centre, and looks at the rest.
     /// O(pieces, and chunks between the window and the free run before it), under the lock of the centre.
     fn sweep(&mut self) -> Result<Found, u32> {
         let memory = self.heap.store.memory();
@@ -140,19 +141,14 @@ impl<'h> Taken<'h> {
         let mut found = Found::default();
         let window = self.window;
         let mut at = anchor(&central, window.start);
+        self.set_aside_free(&mut central);
         while at < window.end() {
             if let Some(len) = self.pieces.get(&at) {
                 at += len;
                 continue;
             }
             if let Some(run) = central.space.run_at(memory, at) {
-                let start = run.start.max(window.start);
-                let end = run.end().min(window.end());
-                if start < end {
-                    central.set_aside(memory, run, Run { start, len: end - start });
-                    self.pieces.insert(start, end - start);
-                }
-                at = end.max(run.end().min(window.end()));
+                at = run.end();
                 continue;
             }
             let (chunk, kind) =
@@ -170,45 +166,66 @@ impl<'h> Taken<'h> {
                 Kind::Segment => return Err(chunk.start),
             }
         }
-        // The largest first, as long as there are large places. Only now: nothing of the window is free any more.
+        Ok(found)
+    }
+
+    /// Takes what is free of the window out of the centre.
+    fn set_aside_free(&mut self, central: &mut Central) {
+        let memory = self.heap.store.memory();
+        let window = self.window;
+        let mut at = anchor(central, window.start);
+        while let Some(run) = central.space.next_run(memory, at, window.end()) {
+            let start = run.start.max(window.start);
+            let end = run.end().min(window.end());
+            if start < end {
+                central.set_aside(memory, run, Run { start, len: end - start });
+                self.pieces.insert(start, end - start);
+            }
+            at = run.end();
+        }
+    }
+
+    /// Reserves a place in the centre for each block that was found, outside of the window.
+    fn reserve(&mut self, found: &mut Found) -> Result<(), u32> {
+        let memory = self.heap.store.memory();
+        // The largest first, as long as there are large places.
         found.blocks.sort_unstable_by_key(|victim| core::cmp::Reverse(victim.room));
-        for victim in &found.blocks {
-            let Some(place) = self.place(&mut central, victim) else {
+        // The registry's lock comes before that of the centre.
+        let need = |victim: &Victim| {
+            let align = self.heap.tables.get(victim.owner)?.align(victim.shape);
+            Some(Need { len: victim.room + chunk::HEADER, align, skew: chunk::HEADER })
+        };
+        let needs: Vec<_> = found.blocks.iter().map(need).collect();
+        let mut central = self.heap.store.central();
+        // What others have freed meanwhile would be found first.
+        self.set_aside_free(&mut central);
+        for (victim, need) in found.blocks.iter().zip(needs) {
+            let taken = need.and_then(|need| central.allocate(memory, need, End::Low));
+            let Some(taken) = taken else {
                 for place in found.places.values() {
                     central.release(memory, chunk::of_block(memory, *place));
                 }
                 return Err(victim.offset - chunk::HEADER);
             };
-            found.places.insert(victim.offset, place);
+            found.places.insert(victim.offset, chunk::init_block(memory, taken, victim.owner));
         }
-        Ok(found)
-    }
-
-    /// A place in the centre for a block; its offset.
-    fn place(&self, central: &mut Central, victim: &Victim) -> Option<u32> {
-        let memory = self.heap.store.memory();
-        let align = self.heap.tables.get(victim.owner)?.align(victim.shape);
-        let need = Need { len: victim.room + chunk::HEADER, align, skew: chunk::HEADER };
-        let taken = central.allocate(memory, need, End::Low)?;
-        Some(chunk::init_block(memory, taken, victim.owner))
+        Ok(())
     }
 
     /// Moves a block to its place, and keeps what it leaves.
     fn take_block(&mut self, pass: &mut Pass, batch: &Batch<'_>, number: usize, place: u32) {
-        let memory = self.heap.store.memory();
         let Some(locked) = batch.lock(self.heap, pass, number) else {
             self.heap.store.free(place);
             return;
         };
+        let old = locked.chunk(self.heap);
         if !locked.move_to(self.heap, pass, place) {
             self.heap.store.free(place);
             return;
         }
         pass.report.useful_moves += 1;
-        let offset = batch.victim(number).offset;
         // The block's bytes are given up: whoever gets them next writes.
-        memory.track_write(offset);
-        let old = chunk::of_block(memory, offset);
+        self.heap.store.memory().track_write(batch.victim(number).offset);
         self.pieces.insert(old.start, old.len);
     }
 

@@ -121,6 +121,9 @@ impl Slabs {
             let mut free = 0;
             let mut cell = slab.free;
             while cell != NONE && free <= geometry.cells {
+                if cell >= slab.fresh {
+                    return Err(format!("{cell} is a free cell of {slab:?}"));
+                }
                 let header = memory.header(geometry.header_index(slab.page, cell));
                 // Relaxed: as in `take_cell`.
                 cell = header.load(Ordering::Relaxed) as u32;

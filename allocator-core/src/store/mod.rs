@@ -4,7 +4,7 @@ mod freeing;
 
 use crate::block::Owner;
 use crate::central::Central;
-use crate::chunk;
+use crate::chunk::{self, Kind};
 use crate::pages::{Label, PageMap};
 use crate::placement::{AnyPlacement, FirstFit, Need, Run, Tlsf};
 use crate::policy::Policy;
@@ -165,6 +165,20 @@ impl Store {
             // label: a block that is in use stays in its slab, and segments only go to the centre.
             if self.shared.pages.label(offset) == label {
                 return f(label, Some(&mut stripe));
+            }
+        }
+    }
+
+    /// Whether a block begins at `offset`. The caller holds the lock under which it would be freed.
+    pub(crate) fn is_block(&self, offset: u32) -> bool {
+        match self.shared.pages.label(offset) {
+            Label::Slab { class, .. } => {
+                let page = self.shared.pages.start(offset);
+                self.shared.classes.geometry(usize::from(class)).is_cell(page, offset)
+            }
+            Label::Central | Label::Segment { .. } => {
+                let chunk = chunk::at(self.memory(), offset - chunk::HEADER);
+                chunk.is_some_and(|(chunk, kind)| kind == Kind::Block && chunk.len > chunk::HEADER)
             }
         }
     }

@@ -109,6 +109,10 @@ impl Slots {
         })
     }
 
+    pub(crate) fn id(&self) -> u16 {
+        self.id
+    }
+
     pub(crate) fn owner(&self, slot: u32) -> Owner {
         Owner { table: self.id, slot }
     }
