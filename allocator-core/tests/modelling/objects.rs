@@ -28,6 +28,12 @@ pub(crate) fn heap_of_two_stripes() -> Heap {
     builder.build().expect("the settings are in range")
 }
 
+/// A heap whose mover plans for some blocks at a time, in slabs of one page; threads keep nothing.
+pub(crate) fn heap_for_plans() -> Heap {
+    let builder = builder().capacity(10 << 10).page_size(1 << 10).thread_cache(0);
+    builder.build().expect("the settings are in range")
+}
+
 fn builder() -> HeapBuilder {
     // A model has no clock: nobody loses patience.
     Heap::builder().stripes(1).patience(Duration::from_secs(3600))
