@@ -3,6 +3,7 @@
 use crate::guard::Readers;
 use crate::record::Record;
 use crate::sync::Arc;
+use crate::threads;
 use std::time::{Duration, Instant};
 
 /// Spins and yields before a wait starts to sleep.
@@ -19,10 +20,10 @@ pub(crate) struct Grace {
     /// It disturbed nobody.
     is_quiet: bool,
     /// Keeps the records alive.
-    readers: Arc<Readers>,
+    _readers: Arc<Readers>,
 }
 
-// SAFETY: of the records only an atomic is read, and `readers` keeps them alive.
+// SAFETY: of the records only an atomic is read, and `_readers` keeps them alive.
 unsafe impl Send for Grace {}
 // SAFETY: as above.
 unsafe impl Sync for Grace {}
@@ -37,7 +38,7 @@ impl Grace {
             .iter()
             .filter_map(|record| Some((&raw const *record, record.section()?)))
             .collect();
-        Self { waiting, is_quiet, readers: Arc::clone(readers) }
+        Self { waiting, is_quiet, _readers: Arc::clone(readers) }
     }
 
     /// Whether the beginning disturbed no other thread, and so cost next to nothing.
@@ -48,7 +49,7 @@ impl Grace {
     /// Whether the period is over. Never waits.
     pub(crate) fn poll(&mut self) -> bool {
         self.waiting.retain(|(record, section)| {
-            // SAFETY: `readers` keeps the records alive.
+            // SAFETY: `_readers` keeps the records alive.
             let record = unsafe { &**record };
             record.section() == Some(*section)
         });
@@ -81,9 +82,9 @@ impl Grace {
 
     /// Whether the calling thread is inside a section that the period waits for.
     pub(crate) fn waits_for_caller(&self) -> bool {
-        self.readers
-            .own_open()
-            .is_some_and(|own| self.waiting.iter().any(|(record, _)| *record == own))
+        let thread = threads::number();
+        // SAFETY: `_readers` keeps the records alive.
+        self.waiting.iter().any(|(record, _)| unsafe { &**record }.is_open_of(thread))
     }
 }
 

@@ -39,7 +39,9 @@ use crate::raw::os::membarrier;
 use crate::record::Record;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::{Arc, Mutex, local};
-use crate::threads::{self, AllMine, ID_STEP, Latest, Mine, Node, PerThread, Roster, Tenure};
+use crate::threads::{
+    self, AllMine, ID_STEP, Latest, Mine, Node, PerThread, Roster, Tenure, TornDown,
+};
 use core::marker::PhantomData;
 
 /// All records of one heap.
@@ -85,12 +87,12 @@ impl PerThread for Readers {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Not where a guard was forgotten or lives in another thread-local: the record stays the thread's and is
-    /// never reused, so that section at worst delays reclamation for ever.
-    fn can_leave(record: &Record) -> bool {
-        record.nesting() == 0
+    fn taken(record: &Record) {
+        record.set_owner(threads::number());
     }
 
+    /// Not where a guard lives in another thread-local, and not yet closed: whoever left the record has it until then. Where
+    /// one was forgotten, that is for ever, and the section delays reclamation as long.
     fn is_free(record: &Record) -> bool {
         record.section().is_none()
     }
@@ -171,12 +173,14 @@ impl Readers {
         self.records.iter().all(|node| core::ptr::eq(node, own) || node.value.is_fenced())
     }
 
-    /// The record of this thread, if it has one and the thread is inside a section.
-    pub(crate) fn own_open(&self) -> Option<*const Record> {
-        let mine = threads::own(self)?;
-        // SAFETY: `self` keeps its records alive, and this one is ours.
-        let record = unsafe { &(*mine).value };
-        (record.nesting() > 0).then_some(record)
+    /// Whether this thread is inside a section. O(heaps that the thread works with); O(records) where it is being torn down: a
+    /// guard in a thread-local of its own may still be open then.
+    pub(crate) fn is_entered(&self) -> bool {
+        match threads::own(self) {
+            // SAFETY: `self` keeps its records alive, and this one is ours.
+            Ok(own) => own.is_some_and(|node| unsafe { (*node).value.nesting() } > 0),
+            Err(TornDown) => self.iter().any(|record| record.is_open_of(threads::number())),
+        }
     }
 
     /// Enters by the slow way to this thread's record.
@@ -255,5 +259,35 @@ impl Drop for Guard<'_> {
         // SAFETY: the heap, borrowed for the life of the guard, keeps the record alive; a guard is not
         // `Send`, so we are on the thread that owns the record.
         unsafe { &(*self.node).value }.leave();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::thread;
+
+    /// A guard that is open until the thread-local which holds it goes, after the thread has left its record.
+    struct Last(RefCell<Option<Guard<'static>>>);
+
+    std::thread_local! {
+        static LAST: Last = const { Last(RefCell::new(None)) };
+    }
+
+    #[test]
+    fn a_record_that_was_left_with_an_open_guard_is_used_again() {
+        // For ever, as the guards borrow it.
+        let readers: &'static Arc<Readers> = Box::leak(Box::new(Arc::new(Readers::new(false))));
+        for _ in 0..50 {
+            let thread = thread::spawn(|| {
+                LAST.with(|_| ());
+                LAST.with(|last| last.0.replace(Some(Guard::enter(readers))));
+            });
+            thread.join().unwrap();
+        }
+        assert!(readers.iter().all(|record| record.section().is_none()));
+        // A second one where the next thread came before the last one was gone.
+        assert!(readers.iter().count() <= 2, "{}", readers.iter().count());
     }
 }

@@ -186,7 +186,7 @@ impl Heap {
     /// # Ok::<(), allocator_core::BuildError>(())
     /// ```
     pub fn is_entered(&self) -> bool {
-        self.inner.readers.own_open().is_some()
+        self.inner.readers.is_entered()
     }
 
     /// Moves blocks together until the free memory is one run, and gives empty pages back to the system,
@@ -327,7 +327,7 @@ impl Inner {
             } else {
                 return None;
             };
-            if self.readers.own_open().is_some() || start.elapsed() >= wait {
+            if self.readers.is_entered() || start.elapsed() >= wait {
                 return None;
             }
             std::thread::yield_now();
@@ -340,7 +340,7 @@ impl Inner {
         let start = Instant::now();
         let wait = || {
             // Acquire: pairs with the Release in `Taken::drop`: what was taken is seen to be back.
-            let long = self.emptying.load(Ordering::Acquire) && self.readers.own_open().is_none();
+            let long = self.emptying.load(Ordering::Acquire) && !self.readers.is_entered();
             if long && !cfg!(loom) { self.patience } else { RETIRED_WAIT.min(self.patience) }
         };
         while start.elapsed() < wait() && self.mover.try_lock().is_none() {

@@ -28,6 +28,9 @@ pub(crate) struct Record {
     section_then: AtomicU32,
     /// The heap is plain: the record is fenced for ever.
     plain: bool,
+    /// The number of the thread that took the record last. Stored before its first section; on `std` even in a model, which it
+    /// orders nothing in.
+    owner: std::sync::atomic::AtomicUsize,
 }
 
 /// What the light barrier of a record is. In each mode one thread may go on to the next:
@@ -68,6 +71,7 @@ impl Record {
             fenced_left: Cell::new(FENCED_MAX),
             section_then: AtomicU32::new(0),
             plain,
+            owner: std::sync::atomic::AtomicUsize::new(0),
         }
     }
 
@@ -162,6 +166,19 @@ impl Record {
     /// Open guards of the thread, which is the caller's.
     pub(crate) fn nesting(&self) -> u32 {
         load_own(&self.state) as u32
+    }
+
+    /// The thread with this number has taken the record.
+    pub(crate) fn set_owner(&self, thread: usize) {
+        // Relaxed: published by the Release of the first section.
+        self.owner.store(thread, Ordering::Relaxed);
+    }
+
+    /// Whether the thread with this number, the caller's, is inside a section that it opened here. It may have left the record
+    /// to the next thread, which cannot have it before that section is over.
+    pub(crate) fn is_open_of(&self, thread: usize) -> bool {
+        // Relaxed: who sees another thread's section (Acquire, in `section`) sees that thread's number too.
+        self.section().is_some() && self.owner.load(Ordering::Relaxed) == thread
     }
 
     /// The number of the section that the thread is inside, if it is. Whoever is told of another one than before,

@@ -9,8 +9,7 @@ use crate::segment::Segments;
 use crate::size_class::Classes;
 use crate::slab::{Freed, Mode, Slabs};
 use crate::space::End;
-use crate::sync::local;
-use core::cell::Cell;
+use crate::threads;
 use core::num::NonZeroUsize;
 
 /// A request for a block, in the terms of the store.
@@ -153,34 +152,10 @@ impl Stripe {
     }
 }
 
-local! {
-    /// The thread's number; 0 before it was asked for.
-    static NUMBER: Cell<usize> = Cell::new(0)
-}
-
-/// Which of `stripes` the calling thread calls home: threads take turns.
+/// Which of `stripes` the calling thread calls home: threads take turns. In a model the main thread is at home in stripe 0 and
+/// every other thread in stripe 1.
 #[inline]
 pub(crate) fn home(stripes: NonZeroUsize) -> usize {
-    let number = NUMBER.with(|number| {
-        if number.get() == 0 {
-            number.set(next_thread_number());
-        }
-        number.get()
-    });
-    (number - 1) % stripes
-}
-
-#[cfg(not(loom))]
-fn next_thread_number() -> usize {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    static NEXT: AtomicUsize = AtomicUsize::new(1);
-    // Relaxed: only turns matter.
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// In a model the main thread is at home in stripe 0 and every other thread in stripe 1, so that
-/// each run of the model sees the same.
-#[cfg(loom)]
-fn next_thread_number() -> usize {
-    if format!("{:?}", loom::thread::current().id()).contains("(0)") { 1 } else { 2 }
+    let turn = threads::number() - 1;
+    (if cfg!(loom) { turn.min(1) } else { turn }) % stripes
 }

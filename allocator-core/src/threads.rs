@@ -7,8 +7,8 @@
 
 use crate::cache::Caches;
 use crate::guard::Readers;
-use crate::sync::Arc;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::sync::{Arc, local};
 use core::cell::{Cell, RefCell};
 use core::ptr;
 
@@ -32,7 +32,7 @@ impl Title {
     const VACANT: u32 = 0;
     /// Nobody: a thread has it.
     const OWNED: u32 = 1;
-    /// Everybody once its value is free, which it is soon and for good: a thread has it until then.
+    /// Everybody once its value is free: a thread that is being torn down has it until then.
     const LENT: u32 = 2;
 }
 
@@ -158,10 +158,10 @@ pub(crate) trait PerThread: Sized + 'static {
     /// Nobody will ask for nodes of this set again; threads may forget theirs.
     fn is_closed(&self) -> bool;
 
-    /// Whether a thread that ends can leave its node to others.
-    fn can_leave(value: &Self::Value) -> bool;
+    /// The calling thread has taken a node.
+    fn taken(value: &Self::Value);
 
-    /// Whether a value that was lent is free for good.
+    /// Whether others can have the value of a node that was lent: its last owner does not come back to it.
     fn is_free(value: &Self::Value) -> bool;
 
     /// The thread's own nodes of this kind.
@@ -230,8 +230,10 @@ impl<S: PerThread> Drop for Mine<S> {
             S::with_latest(|latest| latest.forget(node));
             // SAFETY: `_set` keeps the node alive, and this thread owns it.
             let node = unsafe { &*node };
-            if S::can_leave(&node.value) {
+            if S::is_free(&node.value) {
                 node.disown();
+            } else {
+                node.lend();
             }
         }
     }
@@ -254,14 +256,57 @@ loom::thread_local! {
     static MINE: AllMine = AllMine { records: Mine::new(), caches: Mine::new() };
 }
 
+local! {
+    /// The thread's number; 0 before it was asked for. No destructor: there until the thread is gone.
+    static NUMBER: Cell<usize> = Cell::new(0)
+}
+
+/// A number that no other thread of the process has or had; from 1 on.
+#[inline]
+pub(crate) fn number() -> usize {
+    NUMBER.with(|number| {
+        if number.get() == 0 {
+            number.set(next_number());
+        }
+        number.get()
+    })
+}
+
+#[cfg(not(loom))]
+fn next_number() -> usize {
+    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(1);
+    // Relaxed: only uniqueness matters.
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+/// In a model that of the thread's turn to be spawned, so that each execution sees the same.
+#[cfg(loom)]
+fn next_number() -> usize {
+    let id = format!("{:?}", loom::thread::current().id());
+    let digits: String = id.chars().filter(char::is_ascii_digit).collect();
+    digits.parse::<usize>().expect("a thread has a number") + 1
+}
+
 /// Runs `f` with the thread's own nodes of a kind; `None` while the thread is being torn down.
 fn with_mine<S: PerThread, R>(f: impl FnOnce(&Mine<S>) -> R) -> Option<R> {
     MINE.try_with(|all| f(S::mine(all))).ok()
 }
 
+/// The thread is being torn down, and has no list of its nodes any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TornDown;
+
 /// The node that this thread has of the set, if any.
-pub(crate) fn own<S: PerThread>(set: &S) -> Option<*const Node<S::Value>> {
-    with_mine(|mine: &Mine<S>| mine.node_of(set)).flatten()
+pub(crate) fn own<S: PerThread>(set: &S) -> Result<Option<*const Node<S::Value>>, TornDown> {
+    with_mine(|mine: &Mine<S>| mine.node_of(set)).ok_or(TornDown)
+}
+
+/// Takes a node of the set for the calling thread.
+fn acquire<S: PerThread>(set: &S) -> *const Node<S::Value> {
+    let node = set.roster().acquire(S::is_free, || set.make());
+    // SAFETY: the set keeps the node alive.
+    S::taken(unsafe { &(*node).value });
+    node
 }
 
 /// How long the node that [`find`] gives is the caller's.
@@ -279,7 +324,7 @@ pub(crate) fn find<S: PerThread>(set: &Arc<S>) -> (*const Node<S::Value>, Tenure
     let found = with_mine(|mine: &Mine<S>| {
         let node = mine.node_of(set).unwrap_or_else(|| {
             mine.0.borrow_mut().retain(|(there, _)| !there.is_closed());
-            let node = set.roster().acquire(S::is_free, || set.make());
+            let node = acquire(&**set);
             mine.0.borrow_mut().push((Arc::clone(set), node));
             node
         });
@@ -288,6 +333,6 @@ pub(crate) fn find<S: PerThread>(set: &Arc<S>) -> (*const Node<S::Value>, Tenure
     });
     match found {
         Some(node) => (node, Tenure::Thread),
-        None => (set.roster().acquire(S::is_free, || set.make()), Tenure::Once),
+        None => (acquire(&**set), Tenure::Once),
     }
 }

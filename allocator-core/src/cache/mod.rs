@@ -51,8 +51,8 @@ pub(crate) struct Caches {
 pub(crate) struct Cache {
     cells: Biased<Cells>,
     counters: Counters,
-    /// The owner reclaims what it retired here.
-    pub(crate) reclaiming: AtomicBool,
+    /// The number of its thread while that reclaims objects of the table, from whatever cache; else 0.
+    pub(crate) reclaimer: AtomicUsize,
 }
 
 // SAFETY: the cells are behind their lock, all else is atomics. (A node's pointer to the next is the roster's.)
@@ -226,7 +226,7 @@ impl Caches {
 
     /// All caches, those of threads that ended included.
     pub(crate) fn all(&self) -> impl Iterator<Item = Any<'_>> {
-        let own = threads::own(self).unwrap_or(ptr::null());
+        let own = threads::own(self).ok().flatten().unwrap_or(ptr::null());
         self.roster.iter().map(move |node| Any { caches: self, node, own: ptr::eq(own, node) })
     }
 
@@ -312,7 +312,7 @@ impl PerThread for Caches {
         Cache {
             cells: Biased::new(Cells::new(&self.limits), self.plain),
             counters: Counters::default(),
-            reclaiming: AtomicBool::new(false),
+            reclaimer: AtomicUsize::new(0),
         }
     }
 
@@ -321,13 +321,11 @@ impl PerThread for Caches {
         self.closed.load(Ordering::Relaxed)
     }
 
-    fn can_leave(_: &Cache) -> bool {
-        true
-    }
+    fn taken(_: &Cache) {}
 
-    /// Caches are not lent.
+    /// Whoever comes next finds all of it where it should be.
     fn is_free(_: &Cache) -> bool {
-        false
+        true
     }
 
     fn mine(all: &AllMine) -> &Mine<Self> {

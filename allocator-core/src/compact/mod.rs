@@ -58,7 +58,7 @@ pub(crate) fn run(heap: &Inner, budget: Budget) -> DefragReport {
         pass.report.mover_busy = true;
         return pass.finish(heap, false);
     };
-    pass.report.own_guard = heap.readers.own_open().is_some();
+    pass.report.own_guard = heap.readers.is_entered();
     let unfinished = mover.unfinished();
     unfinished.futile.begin_pass();
     pass.rate = unfinished.rate;
@@ -157,7 +157,7 @@ fn make_room<R>(
         pass.report.mover_busy = true;
         return (find(), pass.finish(heap, false));
     };
-    pass.report.own_guard = heap.readers.own_open().is_some();
+    pass.report.own_guard = heap.readers.is_entered();
     reclaim(heap, &pass);
     let space = stats::space(&heap.store);
     pass.report.fragmentation_before = space.fragmentation();

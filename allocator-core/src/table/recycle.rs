@@ -2,12 +2,13 @@
 //! cache first, the table's list of vacant slots and the store behind it.
 
 use super::{Effort, Slots};
-use crate::cache::{Inside, Pair};
+use crate::cache::{Any, Inside, Pair};
 use crate::error::{AllocError, AllocErrorKind};
 use crate::heap::Inner;
 use crate::pages::Label;
 use crate::stripe::Request;
 use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::threads;
 use core::alloc::Layout;
 
 /// Pairs that an empty magazine is refilled with from the store, at most.
@@ -50,11 +51,12 @@ impl Slots {
         self.in_hand.load(Ordering::Acquire) > 0
     }
 
-    /// The same for who may be dropping objects of the table itself, with the rest of them in hand.
+    /// The same for who may be dropping objects of the table itself, with the rest of them in hand. O(caches).
     pub(crate) fn is_in_other_hands(&self) -> bool {
-        // Relaxed: our own flag.
-        let dropping = || self.caches.own().any().cache().reclaiming.load(Ordering::Relaxed);
-        self.is_in_hand() && !dropping()
+        let thread = threads::number();
+        // Relaxed: nobody else stores our number. All of them: a thread that is being torn down has a new one each time.
+        let is_ours = |any: Any<'_>| any.cache().reclaimer.load(Ordering::Relaxed) == thread;
+        self.is_in_hand() && !self.caches.all().any(is_ours)
     }
 
     /// Takes a slot and a block of a class for a new raw block, which is counted from now on, out of the thread's

@@ -11,11 +11,12 @@
 
 use super::Slots;
 use crate::block;
-use crate::cache::{Any, Batch, Pair, Retired};
+use crate::cache::{Any, Batch, Cache, Pair, Retired};
 use crate::grace::Grace;
 use crate::heap::Inner;
 use crate::slot::{self, Snapshot};
-use crate::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::sync::atomic::{AtomicUsize, Ordering, fence};
+use crate::threads;
 
 /// How far a reclamation goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,21 +27,24 @@ pub(crate) enum Effort {
     All,
 }
 
-/// Clears the flag of a thread that reclaims, also when a drop panics.
-struct Busy<'a>(&'a AtomicBool);
+/// The owner of a cache reclaims, and may run `Drop`s, until this is dropped, also when one of them panics.
+struct Busy<'a>(&'a AtomicUsize);
 
 impl<'a> Busy<'a> {
-    fn claim(flag: &'a AtomicBool) -> Option<Self> {
-        // Acquire: pairs with the Release below; weaker, it would be no lock. Relaxed on failure.
-        flag.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        Some(Self(flag))
+    /// `None` where it does so already.
+    fn claim(cache: &'a Cache) -> Option<Self> {
+        // Relaxed, here and below: the owner of the cache alone stores, and others only ask whether they are it.
+        if cache.reclaimer.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        cache.reclaimer.store(threads::number(), Ordering::Relaxed);
+        Some(Self(&cache.reclaimer))
     }
 }
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        // Release: see `claim`.
-        self.0.store(false, Ordering::Release);
+        self.0.store(0, Ordering::Relaxed);
     }
 }
 
@@ -105,22 +109,20 @@ impl Slots {
     /// works for their pool, or they have no `Drop`). For [`Effort::Batch`] it has the table borrowed.
     #[cold]
     pub(crate) fn reclaim(&self, heap: &Inner, effort: Effort) -> usize {
+        let own = self.caches.own();
+        // A thread does not go into its cache again while it drops what it took out of one.
+        let busy = Busy::claim(own.any().cache());
         let mut freed = if self.may_be_held() { self.reclaim_held(heap) } else { 0 };
-        match effort {
-            Effort::Batch => {
-                let own = self.caches.own();
-                freed += self.reclaim_cache(heap, own.any(), effort);
-            }
-            Effort::All => {
-                for home in self.caches.all().filter(|home| !home.is_own()) {
-                    if home.cache().retired() > 0 {
-                        freed += self.reclaim_cache(heap, home, effort);
-                    }
+        if effort == Effort::All {
+            for home in self.caches.all().filter(|home| !home.is_own()) {
+                if home.cache().retired() > 0 {
+                    freed += self.reclaim_cache(heap, home, effort);
                 }
-                // What is dropped may retire more, which goes into the own cache: that one comes last, and again.
-                let own = self.caches.own();
-                freed += self.reclaim_cache(heap, own.any(), effort);
             }
+        }
+        // What is dropped may retire more, which goes into the own cache: that one comes last, and again.
+        if busy.is_some() {
+            freed += self.reclaim_cache(heap, own.any(), effort);
         }
         freed
     }
@@ -154,12 +156,7 @@ impl Slots {
     }
 
     fn reclaim_cache(&self, heap: &Inner, home: Any<'_>, effort: Effort) -> usize {
-        // The owner does not go into its cache again while it drops what it took out of it. Others are no obstacle:
-        // each takes out what it deals with.
-        let busy = home.is_own().then(|| Busy::claim(&home.cache().reclaiming));
-        if matches!(busy, Some(None)) {
-            return 0;
-        }
+        // Others are no obstacle: each takes out what it deals with.
         let _in_hand = self.take_in_hand();
         let mut freed = 0;
         // One batch a call, as others may retire as fast as we reclaim; except that a chain of objects that

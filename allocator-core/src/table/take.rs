@@ -86,7 +86,7 @@ impl Table {
         deadline: Option<Instant>,
     ) -> Result<Seized<'_>, TakeError> {
         let (inner, slots) = self.parts();
-        if inner.readers.own_open().is_some() {
+        if inner.readers.is_entered() {
             return Err(if self.contains(handle) { TakeError::OwnGuard } else { TakeError::Stale });
         }
         // The mover lock makes our mark the only one, from here until the slot is locked.
