@@ -22,7 +22,7 @@ use core::ptr::NonNull;
 pub struct TableSpec {
     /// Size and alignment of each object; any size, alignments up to 4096.
     pub layout: Layout,
-    /// Drops an object in place; `None` for objects without `Drop`.
+    /// Drops an object in place; `None` for objects without `Drop`. Who runs it, and when: see [`Table::new`].
     pub drop: Option<unsafe fn(*mut u8)>,
 }
 
@@ -71,11 +71,19 @@ impl Table {
     /// An empty table in `heap`.
     ///
     /// # Safety
-    /// 1. `spec.drop` must be safe to call once on each object that is published with
-    ///    [`Reservation::publish`](crate::Reservation::publish), at a place of `spec.layout`, wherever its bytes
-    ///    were moved to.
-    /// 2. Every method of the table may run `spec.drop`: where it is given, methods are called only on
-    ///    threads that may drop the objects, and while these may be dropped.
+    /// Where there is a `spec.drop`:
+    ///
+    /// 1. It must be safe to call once on each object that is put in, with
+    ///    [`Reservation::publish`](crate::Reservation::publish) or [`TableGuard::swing`], at a place of `spec.layout`, wherever
+    ///    its bytes were moved to.
+    /// 2. It is run on objects that were retired or replaced, whoever put them in, by every method of the table and of its
+    ///    guards; on all objects when the table is dropped; and after that, on those that are held, by
+    ///    [holds](TableGuard::hold) that are dropped, which have a duty of their own. So methods are called, and the table is dropped,
+    ///    only on threads that may drop the objects, and while these may be dropped. A table that is forgotten drops nothing.
+    ///
+    /// The methods of the [`Heap`] never run it, and neither does its background thread. They move the bytes of objects on
+    /// whatever thread, while nobody has located, held or taken them; and they forget retired objects of tables without a
+    /// `spec.drop`.
     ///
     /// # Errors
     /// [`AllocErrorKind::TooManyPools`] after 16,382 tables of a heap, or where the system has no address
@@ -289,11 +297,18 @@ impl<'t> TableGuard<'t> {
         self.locate(handle).is_some_and(|block| block::is_held(self.header(block)))
     }
 
-    /// Pins the object: it stays where it is, alive, until the hold is dropped, on whatever thread.
+    /// Pins the object: it stays where it is, alive, until the hold is dropped.
     ///
     /// # Errors
     /// The handle is stale, or the object already has 32,765 holds.
-    pub fn hold<T: ?Sized>(&self, handle: Handle<T>) -> Result<Hold, AccessError> {
+    ///
+    /// # Safety
+    /// Once the table is gone, a hold that is dropped may run the table's [`drop`](TableSpec::drop), for whatever object of the
+    /// table nobody holds any more. Where there is one, the hold and all its [clones](Hold::try_clone) are dropped only on
+    /// threads that may drop the objects, and while these may be dropped, that is before anything is gone that they borrow; or
+    /// they are forgotten. A hold is `Send`, `Sync` and `'static` whatever the objects are, so whoever gives
+    /// holds away wraps them in a type that is not.
+    pub unsafe fn hold<T: ?Sized>(&self, handle: Handle<T>) -> Result<Hold, AccessError> {
         let block = self.locate(handle).ok_or(AccessError::Stale)?;
         self.table.slots.note_hold();
         let header = self.header(block);
@@ -310,23 +325,26 @@ impl<'t> TableGuard<'t> {
         }
     }
 
-    /// Lets `handle` name the replacement in place of the object at `old`, which is retired.
+    /// Lets `handle` name the replacement in place of the object at `old`, which [`locate`](Self::locate) of this guard
+    /// has found. The old object is retired, with what [`Table::retire`] costs; so this may run the `Drop` of objects that were
+    /// retired earlier. Where one of these panics, the replacement is in.
     ///
     /// # Errors
-    /// Gives the replacement back when the handle is stale, or names another object than `old` by now.
+    /// Gives the replacement back when the handle is stale, names another object than `old` by now, or is not the one that the
+    /// replacement was made for, with [`Table::reserve_replacement`] of this table.
     ///
     /// # Safety
-    /// `old` was given by [`locate`](Self::locate) of this guard for this handle. The replacement was
-    /// made for this handle and holds an initialised object.
+    /// The replacement holds an object, as [`Reservation::publish`](crate::Reservation::publish) asks for it.
     pub unsafe fn swing<T: ?Sized>(
         &self,
         handle: Handle<T>,
         old: NonNull<u8>,
         new: Replacement<'t>,
     ) -> Result<(), Replacement<'t>> {
-        debug_assert_eq!(new.slot, handle.index());
         let (inner, slots) = self.table.parts();
-        let old = self.offset(old);
+        let (Some(old), true) = (self.place(old), new.is_for(self.table, handle)) else {
+            return Err(new);
+        };
         inner.store.memory().track_write(new.offset);
         let swung = slots.word(handle).is_some_and(|w| slot::swing(w, handle, old, new.offset));
         if !swung {
@@ -337,6 +355,13 @@ impl<'t> TableGuard<'t> {
         Ok(())
     }
 
+    /// The offset of a place, where that is a granule which offsets can name.
+    fn place(&self, place: NonNull<u8>) -> Option<u32> {
+        let bytes = place.addr().get().checked_sub(self.view.base.addr())?;
+        u32::try_from(bytes / GRANULE).ok().filter(|_| bytes.is_multiple_of(GRANULE))
+    }
+
+    /// The offset of an object that was located.
     fn offset(&self, block: NonNull<u8>) -> u32 {
         ((block.as_ptr().addr() - self.view.base.addr()) / GRANULE) as u32
     }
@@ -348,8 +373,8 @@ impl<'t> TableGuard<'t> {
 
 /// A counted hold on one object: it is neither moved nor reclaimed before the last hold is dropped.
 ///
-/// It keeps the heap's memory alive, outlives the table, and may go to other threads as far as the object
-/// may.
+/// It keeps the heap's memory alive and may outlive the table; the last hold then drops the object. On which threads and until
+/// when it may be dropped is the duty of who [made](TableGuard::hold) it.
 pub struct Hold {
     #[cfg(loom)]
     borrow: Option<crate::raw::Borrowed>,
@@ -359,14 +384,15 @@ pub struct Hold {
     heap: Heap,
 }
 
-// SAFETY: a hold is a count in an atomic, kept alive by `heap`; whoever gives access to the object through it answers
-// for the object's own rules.
+// SAFETY: a hold is a count in an atomic, kept alive by `heap`. It gives no access to the object but by its address; where it
+// may be dropped is the duty that `TableGuard::hold` puts on its caller.
 unsafe impl Send for Hold {}
 // SAFETY: as above.
 unsafe impl Sync for Hold {}
 
 impl Hold {
-    /// Where the object is.
+    /// Where the object is, until the last hold of it is dropped. Whoever reads it there shares it with all that have the table
+    /// or a hold.
     #[inline]
     pub fn as_ptr(&self) -> NonNull<u8> {
         self.block
