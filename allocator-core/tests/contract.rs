@@ -4,12 +4,16 @@
 
 mod common;
 
-use allocator_core::{Guard, Handle, Hold, Policy, Replacement, Reservation, Table, TableGuard};
-use common::heap;
+use allocator_core::{
+    Guard, Handle, Heap, Hold, Policy, Replacement, Reservation, Table, TableGuard,
+};
 use common::typed::{Tally, Typed};
+use common::{heap, within};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 /// A replacement for the object of `handle`, written.
 fn replacement<'t>(
@@ -78,6 +82,54 @@ fn a_place_that_is_none_of_the_object_is_refused() {
     // SAFETY: as above.
     unsafe { guard.swing(handle, old, new) }.expect("it is there");
     assert_eq!(Typed::get(&guard, handle).map(|tally| tally.number), Some(99));
+}
+
+/// Puts an object into its own table when it is dropped.
+struct Refill {
+    table: Arc<Typed<Refill>>,
+    refused: Arc<AtomicUsize>,
+}
+
+impl Drop for Refill {
+    fn drop(&mut self) {
+        let reservation = self.table.table.reserve();
+        self.refused.fetch_add(usize::from(reservation.is_err()), Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_drop_that_asks_for_room_does_not_wait_for_the_call_that_runs_it() {
+    // The objects were retired by another thread, and by the one that reclaims.
+    for by_other in [false, true] {
+        within(Duration::from_secs(20), move || {
+            let builder = Heap::builder().capacity(1 << 14).patience(Duration::from_secs(3600));
+            let pool = Arc::new(Typed::new(&builder.build().unwrap()));
+            let refused = Arc::<AtomicUsize>::default();
+            let new = || Refill { table: Arc::clone(&pool), refused: Arc::clone(&refused) };
+            let mut handles = Vec::new();
+            while let Some(reservation) = pool.table.reserve().ok() {
+                handles.push(reservation.handle::<Refill>());
+                // SAFETY: the place is that of a `Refill`, and ours.
+                unsafe { reservation.as_ptr().cast::<Refill>().write(new()) };
+                // SAFETY: just written.
+                unsafe { reservation.publish::<Refill>() };
+            }
+            // The others stay, so that the heap is full while these are dropped.
+            let retire = || handles[..5].iter().for_each(|h| assert!(pool.table.retire(*h)));
+            if by_other {
+                thread::scope(|s| s.spawn(retire).join().unwrap());
+            } else {
+                retire();
+            }
+            assert_eq!(pool.table.reclaim(), 5);
+            assert!(refused.load(Ordering::Relaxed) > 0, "the heap was full");
+            // The objects keep the table that they are in.
+            handles.iter().for_each(|handle| {
+                pool.table.retire(*handle);
+            });
+            pool.table.reclaim();
+        });
+    }
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub(crate) struct Cache {
     counters: Counters,
     /// The owner reclaims what it retired here.
     pub(crate) reclaiming: AtomicBool,
+    /// The owner drops objects of the table, with more of them in hand. Only the owner looks and stores.
+    pub(crate) dropping: AtomicBool,
 }
 
 // SAFETY: the cells are behind their lock, all else is atomics. (A node's pointer to the next is the roster's.)
@@ -313,6 +315,7 @@ impl PerThread for Caches {
             cells: Biased::new(Cells::new(&self.limits), self.plain),
             counters: Counters::default(),
             reclaiming: AtomicBool::new(false),
+            dropping: AtomicBool::new(false),
         }
     }
 

@@ -53,7 +53,7 @@ impl Slots {
     /// The same for who may be dropping objects of the table itself, with the rest of them in hand.
     pub(crate) fn is_in_other_hands(&self) -> bool {
         // Relaxed: our own flag.
-        let dropping = || self.caches.own().any().cache().reclaiming.load(Ordering::Relaxed);
+        let dropping = || self.caches.own().any().cache().dropping.load(Ordering::Relaxed);
         self.is_in_hand() && !dropping()
     }
 

@@ -44,6 +44,28 @@ impl Drop for Busy<'_> {
     }
 }
 
+/// Says that the thread drops objects, as long as it does; also when one panics, and where it did before.
+struct Dropping<'a> {
+    flag: &'a AtomicBool,
+    was: bool,
+}
+
+impl<'a> Dropping<'a> {
+    fn note(flag: &'a AtomicBool) -> Self {
+        // Relaxed: only the owner looks and stores.
+        let was = flag.load(Ordering::Relaxed);
+        flag.store(true, Ordering::Relaxed);
+        Self { flag, was }
+    }
+}
+
+impl Drop for Dropping<'_> {
+    fn drop(&mut self) {
+        // Relaxed: as above.
+        self.flag.store(self.was, Ordering::Relaxed);
+    }
+}
+
 /// Objects past their grace period. What is left when a drop panics goes back into its cache.
 struct Ready<'a> {
     slots: &'a Slots,
@@ -106,23 +128,18 @@ impl Slots {
     #[cold]
     pub(crate) fn reclaim(&self, heap: &Inner, effort: Effort) -> usize {
         let mut freed = if self.may_be_held() { self.reclaim_held(heap) } else { 0 };
-        match effort {
-            Effort::Batch => {
-                let own = self.caches.own();
-                freed += self.reclaim_cache(heap, own.any(), effort);
-            }
-            Effort::All => {
-                for home in self.caches.all().filter(|home| !home.is_own()) {
-                    if home.cache().retired() > 0 {
-                        freed += self.reclaim_cache(heap, home, effort);
-                    }
+        let own = self.caches.own();
+        // Whoever asks for room in a `Drop` must not wait for what his own thread has in hand.
+        let _dropping = self.drop.map(|_| Dropping::note(&own.any().cache().dropping));
+        if effort == Effort::All {
+            for home in self.caches.all().filter(|home| !home.is_own()) {
+                if home.cache().retired() > 0 {
+                    freed += self.reclaim_cache(heap, home, effort);
                 }
-                // What is dropped may retire more, which goes into the own cache: that one comes last, and again.
-                let own = self.caches.own();
-                freed += self.reclaim_cache(heap, own.any(), effort);
             }
         }
-        freed
+        // What is dropped may retire more, which goes into the own cache: that one comes last, and again.
+        freed + self.reclaim_cache(heap, own.any(), effort)
     }
 
     /// Reclaims up to `most` retired objects without `Drop`, of one thread; false when none is ready. Never waits
