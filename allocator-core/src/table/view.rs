@@ -434,15 +434,19 @@ impl Drop for Hold {
         #[cfg(loom)]
         drop(self.borrow.take());
         if block::let_go(self.header(), Access::Shared) == 0 {
-            self.slots.last_hold_gone(inner);
+            self.slots.last_hold_gone(inner, offset_of(&self.heap, self.block));
         }
     }
+}
+
+/// The offset of a block of the heap.
+fn offset_of(heap: &Heap, block: NonNull<u8>) -> u32 {
+    let bytes = block.addr().get() - heap.inner().store.memory().base().addr();
+    (bytes / GRANULE) as u32
 }
 
 /// A read of the block that lasts as long as its hold, for the model checker.
 #[cfg(loom)]
 fn track(heap: &Heap, block: NonNull<u8>) -> Option<crate::raw::Borrowed> {
-    let memory = heap.inner().store.memory();
-    let bytes = block.addr().get() - memory.base().addr();
-    Some(memory.track_borrow((bytes / GRANULE) as u32))
+    Some(heap.inner().store.memory().track_borrow(offset_of(heap, block)))
 }
