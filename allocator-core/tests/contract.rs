@@ -177,6 +177,35 @@ fn who_is_told_of_a_purge_may_use_the_table() {
     heap.verify().unwrap();
 }
 
+#[test]
+fn who_takes_an_object_out_may_use_all_but_this_object() {
+    for policy in Policy::ALL {
+        within(Duration::from_secs(20), move || {
+            let heap = heap(*policy, 1 << 16);
+            let (pool, drops_of) = (Typed::new(&heap), Arc::default());
+            let handles: Vec<_> =
+                (0..50).map(|i| pool.insert(Tally::new(i, &drops_of)).unwrap()).collect();
+            let use_all = |place: NonNull<u8>| {
+                assert!(pool.table.retire(handles[7]) && pool.table.contains(handles[5]));
+                assert_eq!((pool.table.reclaim(), pool.take(handles[9]).unwrap().number), (1, 9));
+                drop(pool.table.reserve_replacement(handles[5]).unwrap());
+                let other = pool.insert(Tally::new(99, &drops_of)).unwrap();
+                assert!(pool.hold(other).is_ok() && pool.table.enter().handle_at(5).is_some());
+                heap.defragment();
+                assert!(heap.make_room(20_000, 64).fits);
+                heap.verify().unwrap();
+                // SAFETY: a `Tally` that nobody else can see, once.
+                unsafe { place.cast::<Tally>().read() }
+            };
+            // SAFETY: the object is moved out, and nothing panics before.
+            let taken = unsafe { pool.table.take(handles[5], use_all) };
+            assert_eq!(taken.unwrap().number, 5);
+            assert_eq!((pool.table.len(), drops_of.load(Ordering::Relaxed)), (48, 3), "{policy}");
+            heap.verify().unwrap();
+        });
+    }
+}
+
 /// Whether a type is `Send`, and whether it is `Sync`: inherent constants win over those of the trait.
 struct Is<T: ?Sized>(std::marker::PhantomData<T>);
 struct IsSend<T: ?Sized>(std::marker::PhantomData<T>);

@@ -14,6 +14,9 @@ impl Table {
     ///
     /// # Errors
     /// Out of memory or slots; nothing has changed.
+    ///
+    /// # Panics
+    /// When the `Drop` of an object that is reclaimed does.
     pub fn reserve(&self) -> Result<Reservation<'_>, AllocError> {
         let cached = self.slots.caches.take(self.caches);
         let pair = match cached {

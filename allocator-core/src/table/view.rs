@@ -30,7 +30,10 @@ pub struct TableSpec {
 ///
 /// This is the layer below `typed_pool::Pool`, for those who build a container of their own: it places,
 /// finds, moves and reclaims objects of one layout and leaves their type, and every rule about borrowing
-/// them, to its user. Dropping the table ends the life of its objects.
+/// them, to its user.
+///
+/// Dropping the table drops its objects, but for those that are held. Where the `Drop` of one panics, so does that of the table,
+/// after the others were dropped; where a second one panics meanwhile, the process aborts, as with a `Vec`.
 pub struct Table {
     pub(super) heap: Heap,
     pub(super) slots: Arc<Slots>,
@@ -190,7 +193,11 @@ impl Table {
     /// Ends the life of the object: from now on nobody finds it, and it is dropped when no guard or pin can
     /// still see it, at the latest with the table. False when the handle is stale.
     ///
-    /// One compare-and-swap, no lock; each full batch pays for a grace period's start, and may run the `Drop` of objects that were retired earlier. Waits only for a copy of this very object.
+    /// One compare-and-swap, no lock; each full batch pays for a grace period's start, and may run the `Drop` of objects that were
+    /// retired earlier. Waits only for a copy of this very object.
+    ///
+    /// # Panics
+    /// When the `Drop` of an object that was retired earlier does. The object is retired, and the others are dropped by later calls.
     #[inline(always)]
     pub fn retire<T: ?Sized>(&self, handle: Handle<T>) -> bool {
         if handle.index() >= self.view.limit {
@@ -227,7 +234,11 @@ impl Table {
     }
 
     /// Drops retired objects whose grace period is over; their number. Their room, and what threads keep of the
-    /// table for their next inserts, goes back to the heap. Never waits for readers.
+    /// table for their next inserts, goes back to the heap. Never waits for readers. What objects retire as they are dropped is
+    /// dropped too, as long as that goes on.
+    ///
+    /// # Panics
+    /// When the `Drop` of one of them does; the others are dropped by later calls.
     pub fn reclaim(&self) -> usize {
         let reclaimed = self.slots.reclaim(self.heap.inner(), Effort::All);
         self.slots.empty_caches(self.heap.inner());
