@@ -107,7 +107,7 @@ fn a_drop_that_asks_for_room_does_not_wait_for_the_call_that_runs_it() {
             let refused = Arc::<AtomicUsize>::default();
             let new = || Refill { table: Arc::clone(&pool), refused: Arc::clone(&refused) };
             let mut handles = Vec::new();
-            while let Some(reservation) = pool.table.reserve().ok() {
+            while let Ok(reservation) = pool.table.reserve() {
                 handles.push(reservation.handle::<Refill>());
                 // SAFETY: the place is that of a `Refill`, and ours.
                 unsafe { reservation.as_ptr().cast::<Refill>().write(new()) };
