@@ -348,7 +348,7 @@ impl Drop for Release<'_> {
 /// The bytes of a raw block, borrowed together with other readers.
 ///
 /// The block stays where it is meanwhile; a defragmentation leaves it out. It is counted, not a guard, so it
-/// may be kept and may go to other threads.
+/// may be kept and may go to other threads. Whoever waits for one that was forgotten (`mem::forget`) waits for ever.
 pub struct BlockRef<'h> {
     inner: &'h Inner,
     header: &'h AtomicU64,

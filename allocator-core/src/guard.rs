@@ -207,7 +207,8 @@ impl Readers {
 ///
 /// Cheap (two plain stores where the heap's fence is asymmetric and the thread reads often), may be nested, and meant
 /// to be short: an open guard delays moves and reclamation, never a reader, an insert that has room, or a remove. It
-/// cannot leave its thread. A forgotten guard delays reclamation for ever and hangs nobody.
+/// cannot leave its thread. A forgotten guard delays reclamation for ever and hangs nobody. (A thread that forgets four billion
+/// of them inside each other ends the process.)
 ///
 /// ```
 /// # use allocator_core::Heap;

@@ -89,7 +89,7 @@ mod imp {
         }
     }
 
-    /// A thread-local with a constant start value and no destructor.
+    /// A thread-local with a constant start value; without a destructor, where its value has none.
     macro_rules! local {
         ($(#[$doc:meta])* static $name:ident: $t:ty = $init:expr) => {
             std::thread_local! { $(#[$doc])* static $name: $t = const { $init } }

@@ -3,13 +3,12 @@
 
 mod common;
 
-use allocator_core::{Handle, Heap, Policy};
+use allocator_core::{Handle, Policy};
 use common::typed::{Tally, Typed, must_panic};
 use common::{heap, within};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 #[test]
 fn a_drop_that_panics_costs_nobody_else_theirs() {
@@ -71,40 +70,4 @@ fn objects_that_retire_each_other_do_not_recurse() {
         assert_eq!(pool.table.reclaim(), 50_000, "one call, and no recursion");
         assert_eq!((Arc::strong_count(&pool), pool.table.heap().stats().pending_blocks), (1, 0));
     });
-}
-
-/// Comes back to its table, which is full, when it is dropped.
-struct Comes {
-    table: Arc<Typed<Self>>,
-    is_first: Arc<AtomicBool>,
-}
-
-impl Drop for Comes {
-    fn drop(&mut self) {
-        if self.is_first.swap(false, Ordering::Relaxed) {
-            while self.table.table.reserve().is_ok_and(|reserved| {
-                // The place is used up.
-                std::mem::forget(reserved);
-                true
-            }) {}
-        }
-    }
-}
-
-/// The rest of what is dropped is in the hands of the thread that waits for room: it does not wait for itself.
-#[test]
-fn a_drop_of_what_another_thread_removed_waits_for_nobody() {
-    let builder = Heap::builder().capacity(32 << 10).patience(Duration::from_secs(60));
-    let heap = builder.build().unwrap();
-    let (table, is_first) = (Arc::new(Typed::new(&heap)), Arc::<AtomicBool>::default());
-    let make = |_| Comes { table: Arc::clone(&table), is_first: Arc::clone(&is_first) };
-    let handles: Vec<_> = (0..60).map(|number| table.insert(make(number)).unwrap()).collect();
-    thread::scope(|scope| {
-        scope.spawn(|| handles.iter().for_each(|handle| assert!(table.table.retire(*handle))));
-    });
-    is_first.store(true, Ordering::Relaxed);
-    let start = Instant::now();
-    assert_eq!(table.table.reclaim(), handles.len());
-    assert!(!is_first.load(Ordering::Relaxed));
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }

@@ -159,7 +159,7 @@ fn a_replacement_takes_the_place_of_the_object_it_was_made_for() {
     // SAFETY: the place is that of a `Tally`, and ours.
     unsafe { late.as_ptr().cast::<Tally>().write(Tally::new(99, &drops_of)) };
     let old = std::ptr::NonNull::from(first).cast();
-    // SAFETY: given by `locate` of this guard for this handle; the replacement is initialised.
+    // SAFETY: the replacement holds a `Tally`.
     let back = unsafe { guard.swing(handle, old, late) }.unwrap_err();
     // SAFETY: nobody took the object that was written above.
     unsafe { back.as_ptr().cast::<Tally>().drop_in_place() };

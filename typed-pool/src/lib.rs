@@ -75,8 +75,11 @@
 //! drops. Purged objects are removed ones: only calls on their own pool purge them. No lock is held while
 //! `Drop` or the callback of [`on_purge`](Pool::on_purge) runs; it may use the pool (a `take` in it may find that the
 //! call around it has a guard open). When it panics, the panic goes to the caller of the method
-//! that happened to reclaim, and the other objects are dropped nevertheless. A pool drops on the
-//! thread that calls it, so only pools of `T: Send` can be shared. [`Heap`] methods never drop
+//! that happened to reclaim, and the other objects are dropped nevertheless; when a second one panics
+//! while that panic unwinds, the process aborts, as with a `Vec`. Chains of objects that remove each
+//! other as they are dropped, or keep the last pin of each other, are dropped without recursion.
+//! [`flush`](Pool::flush) follows them: where each `Drop` removes one more for ever, it has no end. A
+//! pool drops on the thread that calls it, so only pools of `T: Send` can be shared. [`Heap`] methods never drop
 //! objects of a pool.
 //!
 //! # Costs in bytes

@@ -127,7 +127,8 @@ impl<T> Pool<T> {
     /// `told` runs on the thread whose call needs the room, inside that call, with no lock of the pool or heap held. It may
     /// use the pool; what it puts in purges nothing, in whatever pool, so it may be refused. Where it puts in purgeable objects,
     /// it may take the room that the call around it needs: that purges as many as there were when it began, and is refused
-    /// then. It must not ask for a lock that callers of `insert` hold either. When it panics, the panic goes to
+    /// then. A [`purge`](Self::purge) in it does purge, and calls it again, inside itself. It must not ask for a lock that callers
+    /// of `insert` hold either. When it panics, the panic goes to
     /// that caller; where the `Drop` of an object panicked just before, the process aborts.
     ///
     /// ```

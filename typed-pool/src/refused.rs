@@ -115,6 +115,59 @@
 //! }
 //! println!("{}", *pool.get(handle).unwrap());
 //! ```
+//! ... nor through an iterator:
+//! ```compile_fail,E0597
+//! use typed_pool::{IterMut, Pool};
+//! fn set<'a>(places: IterMut<'_, &'a str>, text: &'a str) {
+//!     places.for_each(|(_, mut place)| *place = text);
+//! }
+//! let mut pool: Pool<&'static str> = Pool::with_capacity(8).unwrap();
+//! let handle = pool.insert("static").unwrap();
+//! {
+//!     let text = String::from("short");
+//!     set(pool.iter_mut(), &text);
+//! }
+//! println!("{}", *pool.get(handle).unwrap());
+//! ```
+//! A pin gives `&T` and nothing else, so it passes for one of a shorter borrow, like an `Arc`; and so
+//! do a guard and what it carries for those of a pool that is borrowed for less long:
+//! ```
+//! use typed_pool::{Pinned, Pool, PoolGuard, Ref, RefMut};
+//! fn pin<'a>(pin: Pinned<&'static str>) -> Pinned<&'a str> { pin }
+//! fn guard<'a>(guard: PoolGuard<'static, u8>) -> PoolGuard<'a, u8> { guard }
+//! fn found<'a>(found: Ref<'static, u8>) -> Ref<'a, u8> { found }
+//! fn alone<'a>(alone: RefMut<'static, u8>) -> RefMut<'a, u8> { alone }
+//! let pool = Pool::with_capacity(8).unwrap();
+//! assert_eq!(*pin(pool.pin(pool.insert("text").unwrap()).unwrap()), "text");
+//! ```
+//! But not the other way round:
+//! ```compile_fail
+//! use typed_pool::Pinned;
+//! fn pin<'a>(pin: Pinned<&'a str>) -> Pinned<&'static str> { pin }
+//! ```
+//! ```compile_fail
+//! use typed_pool::PoolGuard;
+//! fn guard<'a>(guard: PoolGuard<'a, u8>) -> PoolGuard<'static, u8> { guard }
+//! ```
+//! A pin of an object with a cell that is not shared between threads cannot be had at all, as the pool
+//! may go elsewhere and leave it behind:
+//! ```compile_fail,E0277
+//! let pool = typed_pool::Pool::with_capacity(8).unwrap();
+//! let pin = pool.pin(pool.insert(std::cell::Cell::new(1)).unwrap());
+//! ```
+//! What tells of purged objects may run on any thread, and as long as the pool lives:
+//! ```compile_fail,E0277
+//! let mut pool: typed_pool::Pool<u8> = typed_pool::Pool::with_capacity(8).unwrap();
+//! let count = std::rc::Rc::new(std::cell::Cell::new(0));
+//! pool.on_purge(move |_| count.set(count.get() + 1));
+//! ```
+//! ```compile_fail,E0597
+//! let mut pool: typed_pool::Pool<u8> = typed_pool::Pool::with_capacity(8).unwrap();
+//! {
+//!     let count = std::sync::atomic::AtomicUsize::new(0);
+//!     pool.on_purge(|_| { count.fetch_add(1, std::sync::atomic::Ordering::Relaxed); });
+//! }
+//! ```
 //! A value whose `Drop` reads what it borrows must be gone before that is, and the pool drops it
 //! last:
 //! ```compile_fail,E0597

@@ -104,7 +104,8 @@ impl<T> Pool<T> {
     /// first is dropped: no update is lost.
     ///
     /// Costs what [`replace`](Self::replace) costs, once; `make` runs under a guard, once more for
-    /// each version that came first. Never waits for readers.
+    /// each version that came first. Never waits for readers. A `make` that replaces this
+    /// object is called again for that, so one that does it each time is called without an end.
     ///
     /// # Errors
     /// Stale, or no room for the second version. The object is as it was.

@@ -231,3 +231,35 @@ fn pins_come_and_go_on_all_threads_while_objects_move() {
         assert_eq!(drops.live(), 0);
     }
 }
+
+/// Pins another node, as long as it lives.
+struct Link {
+    _next: Option<Pinned<Link>>,
+    _object: Counted,
+}
+
+#[test]
+fn a_chain_of_pins_ends_with_its_pool_and_needs_no_stack() {
+    const LINKS: u64 = if cfg!(miri) { 50 } else { 50_000 };
+    // The last pin of the last link is dropped before the pool or after it; the links are in two pools by turns.
+    for (pin_first, pools) in [(true, 1), (false, 1), (true, 2), (false, 2)] {
+        let drops = Drops::default();
+        let heap = heap(32 << 20);
+        let mut pools: Vec<_> = (0..pools).map(|_| Pool::new(&heap).unwrap()).collect();
+        let mut last = None;
+        for id in 0..LINKS {
+            let pool = &pools[id as usize % pools.len()];
+            let link = Link { _next: last.take(), _object: drops.make(id) };
+            last = Some(pool.pin(pool.insert(link).unwrap()).unwrap());
+        }
+        if pin_first {
+            drop(last.take());
+        }
+        while let Some(pool) = pools.pop() {
+            drop(pool);
+        }
+        drop(last);
+        assert_eq!((drops.live(), heap.stats().pools), (0, 0), "pin first: {pin_first}");
+        heap.verify().unwrap();
+    }
+}

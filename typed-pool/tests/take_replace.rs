@@ -264,3 +264,27 @@ fn a_version_of_rcu_that_nobody_saw_may_panic_when_it_is_dropped() {
     assert_eq!(drops.live(), 1);
     pool.heap().verify().unwrap();
 }
+
+#[test]
+fn an_update_that_replaces_its_object_itself_is_computed_anew() {
+    for heap in heaps(1 << 20) {
+        let pool = Pool::new(&heap).unwrap();
+        let handle = pool.insert(1).unwrap();
+        let mut seen = Vec::new();
+        let updated = pool.rcu(handle, |old| {
+            seen.push(*old);
+            if seen.len() == 1 {
+                pool.replace(handle, 20).unwrap();
+            } else if seen.len() == 2 {
+                pool.rcu(handle, |old| old + 1).unwrap();
+            }
+            old + 100
+        });
+        assert_eq!((updated, pool.with(handle, |now| *now)), (Ok(()), Some(121)));
+        assert_eq!(seen, [1, 20, 21]);
+        // One that removes it finds that there is nothing to replace.
+        assert_eq!(pool.rcu(handle, |_| i32::from(pool.remove(handle))), Err(RcuError::Stale));
+        assert!(pool.is_empty());
+        heap.verify().unwrap();
+    }
+}

@@ -69,7 +69,7 @@ impl Table {
 impl TableGuard<'_> {
     /// As [`Table::retire`], for an object that was looked at: it is retired only while it is still the one at
     /// `found`, where [`locate`](Self::locate) of this guard found it. False when the handle is stale
-    /// or names a replacement by now.
+    /// or names a replacement by now, and for any other address.
     pub fn retire_found<T: ?Sized>(&self, handle: Handle<T>, found: NonNull<u8>) -> bool {
         let (_, slots) = self.table.parts();
         let base = self.view.base;

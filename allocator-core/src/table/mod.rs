@@ -9,6 +9,7 @@
 //! * `reserve.rs`: places for new objects: reserve, publish;
 //! * `recycle.rs`: where pairs of a slot and a block come from and go to: the thread's cache, the store;
 //! * `retire.rs`: retired objects, from their end of life until their block is free;
+//! * `sweep.rs`: the end of a table, and of objects that are pinned beyond it;
 //! * `take.rs`: taking a value out;
 //! * `purge.rs`: objects that can be removed when room is needed;
 //! * `many.rs`: help for batches.
@@ -18,6 +19,7 @@ mod purge;
 mod recycle;
 mod reserve;
 mod retire;
+mod sweep;
 mod take;
 mod vacant;
 mod view;

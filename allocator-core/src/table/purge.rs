@@ -87,7 +87,7 @@ impl Table {
     /// Looks at no more handles than there are when it begins, so it ends also where `told` puts in others.
     ///
     /// `told` runs without a lock, when the handle is stale; also where the `Drop` of an object that was retired earlier
-    /// panics. What `retire` costs for each, and a look at each handle that is stale or pinned. Waits for no reader but a copy.
+    /// panics. It may use the table; a purge in it tells whoever that was given. What `retire` costs for each, and a look at each handle that is stale or pinned. Waits for no reader but a copy.
     ///
     /// # Panics
     /// When `told` does, or the `Drop` of an object that is reclaimed. The removals so far have happened. When both do, the

@@ -14,6 +14,9 @@ impl Table {
     ///
     /// # Errors
     /// Out of memory or slots; nothing has changed.
+    ///
+    /// # Panics
+    /// When the `Drop` of an object that is reclaimed does.
     pub fn reserve(&self) -> Result<Reservation<'_>, AllocError> {
         let cached = self.slots.caches.take(self.caches);
         let pair = match cached {
@@ -30,7 +33,8 @@ impl Table {
         Some(Reservation { table: self, pair: self.slots.caches.take(self.caches)? })
     }
 
-    /// Takes a block to replace the object of `handle` with.
+    /// Takes a block to replace the object of `handle` with, by [`TableGuard::swing`](crate::TableGuard::swing). Does not ask
+    /// whether there is such an object.
     ///
     /// # Errors
     /// Out of memory; nothing has changed.
@@ -45,8 +49,8 @@ impl Table {
     }
 }
 
-/// A slot and a block for an object that is not there yet. Dropping it gives both back; the handle it
-/// showed is stale then. [`Table::len`] counts it already.
+/// A slot and a block for an object that is not there yet. Dropping it gives both back, but drops no object that was written
+/// to it; the handle it showed is stale then. [`Table::len`] counts it already, and one that is forgotten for ever.
 #[derive(Debug)]
 pub struct Reservation<'t> {
     table: &'t Table,
@@ -70,7 +74,8 @@ impl Reservation<'_> {
     /// Makes the object visible to everybody who has its handle.
     ///
     /// # Safety
-    /// An object of the table's layout was written to [`as_ptr`](Self::as_ptr).
+    /// An object was written to [`as_ptr`](Self::as_ptr): one of the table's layout that the table's
+    /// [`drop`](crate::TableSpec::drop) may be called on, and that all who locate objects of the table take it for.
     #[inline(always)]
     pub unsafe fn publish<T: ?Sized>(self) -> Handle<T> {
         let Self { table, pair } = &*core::mem::ManuallyDrop::new(self);
@@ -88,15 +93,20 @@ impl Drop for Reservation<'_> {
     }
 }
 
-/// A block that is to replace that of an object. Dropping it gives the block back.
+/// A block that is to replace that of an object. Dropping it gives the block back, but drops no object that was written to it.
 #[derive(Debug)]
 pub struct Replacement<'t> {
     table: &'t Table,
-    pub(super) slot: u32,
+    slot: u32,
     pub(super) offset: u32,
 }
 
 impl Replacement<'_> {
+    /// Whether it was made for an object of this slot of this table, which its header names.
+    pub(super) fn is_for<T: ?Sized>(&self, table: &Table, handle: Handle<T>) -> bool {
+        core::ptr::eq(self.table, table) && self.slot == handle.index()
+    }
+
     /// Where the new object goes: room of the table's layout, not initialised.
     pub fn as_ptr(&self) -> *mut u8 {
         self.table.heap.inner().store.memory().block(self.offset).as_ptr()

@@ -10,11 +10,12 @@
 //! chain of objects that remove each other does not recurse.
 
 use super::Slots;
+use super::sweep::Sweep;
 use crate::block;
 use crate::cache::{Any, Batch, Cache, Pair, Retired};
 use crate::grace::Grace;
 use crate::heap::Inner;
-use crate::slot::{self, Snapshot};
+use crate::slot::Snapshot;
 use crate::sync::atomic::{AtomicUsize, Ordering, fence};
 use crate::threads;
 
@@ -49,11 +50,11 @@ impl Drop for Busy<'_> {
 }
 
 /// Objects past their grace period. What is left when a drop panics goes back into its cache.
-struct Ready<'a> {
-    slots: &'a Slots,
-    heap: &'a Inner,
-    home: Any<'a>,
-    objects: Retired,
+pub(super) struct Ready<'a> {
+    pub(super) slots: &'a Slots,
+    pub(super) heap: &'a Inner,
+    pub(super) home: Any<'a>,
+    pub(super) objects: Retired,
 }
 
 impl Drop for Ready<'_> {
@@ -182,7 +183,7 @@ impl Slots {
         }
     }
 
-    fn settle_all(&self, mut ready: Ready<'_>, effort: Effort) -> usize {
+    pub(super) fn settle_all(&self, mut ready: Ready<'_>, effort: Effort) -> usize {
         let heap = ready.heap;
         let before = ready.objects.pairs.len();
         if self.may_be_held() {
@@ -207,7 +208,7 @@ impl Slots {
 
     /// Puts a retired object that is pinned on the list of those; false where it is not.
     #[inline(always)]
-    fn set_aside(&self, heap: &Inner, object: Pair) -> bool {
+    pub(super) fn set_aside(&self, heap: &Inner, object: Pair) -> bool {
         let held = block::is_held(heap.store.header(object.offset()));
         if held {
             self.push_held(object);
@@ -225,7 +226,7 @@ impl Slots {
     }
 
     /// Drops an object and recycles its slot and block, these even when the drop panics.
-    fn free(&self, heap: &Inner, object: Pair, effort: Effort) {
+    pub(super) fn free(&self, heap: &Inner, object: Pair, effort: Effort) {
         struct Free<'a>(&'a Slots, &'a Inner, Pair, Effort);
         impl Drop for Free<'_> {
             fn drop(&mut self) {
@@ -244,41 +245,14 @@ impl Slots {
 
     /// Frees what was pinned when its grace period ended and is not any more.
     pub(super) fn reclaim_held(&self, heap: &Inner) -> usize {
-        let mut sweep = Sweep { slots: self, heap, freed: 0 };
-        sweep.run();
-        sweep.freed
+        Sweep::new(self, heap).run()
     }
 
-    fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         // Acquire: whoever sees the table closed may free what others have read. Partner: the Release in `close`, which
         // comes after all that was done with the table. That one of two sees the other is the work of the
-        // fences in `close`, `set_aside`, `reclaim_cache` and `last_hold_gone`.
+        // fences in `close`, `push_held`, `reclaim_cache` and `last_hold_gone`.
         self.closed.load(Ordering::Acquire)
-    }
-
-    /// A pin of an object was let go and none is left: where the pool is gone, nobody else would drop it.
-    pub(super) fn last_hold_gone(&self, heap: &Inner) {
-        // SeqCst: see `set_aside` and `close`.
-        fence(Ordering::SeqCst);
-        if self.is_closed() {
-            self.reclaim_held(heap);
-        }
-    }
-
-    /// Ends the life of every object and forgets the table. What is pinned is dropped with its last pin.
-    ///
-    /// Nobody reads through this table any more, so nothing waits for a grace period.
-    pub(super) fn close(&self, heap: &Inner) {
-        // Release: see `is_closed`.
-        self.closed.store(true, Ordering::Release);
-        // SeqCst: with the fence in `last_hold_gone`, either a last pin sees the table closed, or `Closing` below
-        // sees the pin gone.
-        fence(Ordering::SeqCst);
-        // Its drop comes after that of `Closing`, and forgets the table whatever panics.
-        let mut sweep = Sweep { slots: self, heap, freed: 0 };
-        Closing { slots: self, heap, next: 0 }.run();
-        self.caches.close();
-        sweep.run();
     }
 
     /// Number and bytes of retired objects that still have their blocks.
@@ -314,85 +288,4 @@ fn close_batch(heap: &Inner, home: Any<'_>, effort: Effort) {
     // Outside the cache: the heavy barrier may be a system call.
     let grace = Grace::start(&heap.readers);
     home.with(&heap.readers, |cache| cache.wait(Batch { grace, objects }));
-}
-
-/// Frees objects that were pinned. A table that is closed is forgotten when none is left, and goes on with
-/// the rest when a drop panics: nobody else would.
-struct Sweep<'a> {
-    slots: &'a Slots,
-    heap: &'a Inner,
-    freed: usize,
-}
-
-impl Sweep<'_> {
-    fn run(&mut self) {
-        loop {
-            let found = {
-                let mut held = self.slots.held.lock();
-                let free = |object: &Pair| !block::is_held(self.heap.store.header(object.offset()));
-                held.iter().position(free).map(|place| held.swap_remove(place))
-            };
-            let Some(object) = found else { return };
-            self.slots.free(self.heap, object, Effort::All);
-            self.freed += 1;
-        }
-    }
-}
-
-impl Drop for Sweep<'_> {
-    fn drop(&mut self) {
-        if !self.slots.is_closed() {
-            return;
-        }
-        if std::thread::panicking() {
-            self.run();
-        }
-        if self.slots.held.lock().is_empty() {
-            self.heap.tables.remove(self.slots);
-        }
-    }
-}
-
-/// The end of a table. Goes on with the rest when a drop panics.
-struct Closing<'a> {
-    slots: &'a Slots,
-    heap: &'a Inner,
-    next: u32,
-}
-
-impl Closing<'_> {
-    fn run(&mut self) {
-        let Self { slots, heap, .. } = *self;
-        while self.next < slots.used() {
-            let index = self.next;
-            self.next += 1;
-            let word = slots.words.get(index);
-            // Acquire: another thread may have put the object in; it is dropped here.
-            let seen = Snapshot(word.load(Ordering::Acquire));
-            if seen.is_vacant() {
-                continue;
-            }
-            let handle = crate::Handle::<[u8]>::new(index, seen.generation());
-            if let Some(word) = slot::unlink(word, handle) {
-                let object = Pair { word, slot: index };
-                if !(slots.may_be_held() && slots.set_aside(heap, object)) {
-                    slots.free(heap, object, Effort::All);
-                }
-            }
-        }
-        for home in slots.caches.all() {
-            let objects = home.with(&heap.readers, |cache| cache.all_retired());
-            slots.settle_all(Ready { slots, heap, home, objects }, Effort::All);
-        }
-        slots.empty_caches(heap);
-    }
-}
-
-impl Drop for Closing<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            // The object whose drop panicked is dealt with; a second panic aborts, as in a `Vec`.
-            self.run();
-        }
-    }
 }

@@ -19,14 +19,15 @@ impl Table {
     /// Takes an object out: `read` gets its place once nobody else can see it, and reads the value out. Waits
     /// for readers of other threads up to the heap's patience, and for a running pass of a mover.
     ///
-    /// Readers of this object wait while `read` runs.
+    /// Whoever looks this object up, removes or replaces it waits while `read` runs. So `read` must not do that, nor purge
+    /// objects, nor wait for a thread that does: it would wait for itself. All else is allowed.
     ///
     /// # Errors
     /// Says what keeps the object; nothing has changed then.
     ///
     /// # Safety
-    /// `read` moves the object out of its place, which is free afterwards. If it panics, the object stays,
-    /// so it must not have been moved out then.
+    /// `read` moves the object out of its place, or ends its life there; the place is another's afterwards. If it panics, the
+    /// object stays, so it must be whole then.
     pub unsafe fn take<T: ?Sized, R>(
         &self,
         handle: Handle<T>,

@@ -22,7 +22,7 @@ use core::ptr::NonNull;
 pub struct TableSpec {
     /// Size and alignment of each object; any size, alignments up to 4096.
     pub layout: Layout,
-    /// Drops an object in place; `None` for objects without `Drop`.
+    /// Drops an object in place; `None` for objects without `Drop`. Who runs it, and when: see [`Table::new`].
     pub drop: Option<unsafe fn(*mut u8)>,
 }
 
@@ -30,7 +30,10 @@ pub struct TableSpec {
 ///
 /// This is the layer below `typed_pool::Pool`, for those who build a container of their own: it places,
 /// finds, moves and reclaims objects of one layout and leaves their type, and every rule about borrowing
-/// them, to its user. Dropping the table ends the life of its objects.
+/// them, to its user.
+///
+/// Dropping the table drops its objects, but for those that are held. Where the `Drop` of one panics, so does that of the table,
+/// after the others were dropped; where a second one panics meanwhile, the process aborts, as with a `Vec`.
 pub struct Table {
     pub(super) heap: Heap,
     pub(super) slots: Arc<Slots>,
@@ -71,11 +74,19 @@ impl Table {
     /// An empty table in `heap`.
     ///
     /// # Safety
-    /// 1. `spec.drop` must be safe to call once on each object that is published with
-    ///    [`Reservation::publish`](crate::Reservation::publish), at a place of `spec.layout`, wherever its bytes
-    ///    were moved to.
-    /// 2. Every method of the table may run `spec.drop`: where it is given, methods are called only on
-    ///    threads that may drop the objects, and while these may be dropped.
+    /// Where there is a `spec.drop`:
+    ///
+    /// 1. It must be safe to call once on each object that is put in, with
+    ///    [`Reservation::publish`](crate::Reservation::publish) or [`TableGuard::swing`], at a place of `spec.layout`, wherever
+    ///    its bytes were moved to.
+    /// 2. It is run on objects that were retired or replaced, whoever put them in, by every method of the table and of its
+    ///    guards; on all objects when the table is dropped; and after that, on those that are held, by
+    ///    [holds](TableGuard::hold) that are dropped, which have a duty of their own. So methods are called, and the table is dropped,
+    ///    only on threads that may drop the objects, and while these may be dropped. A table that is forgotten drops nothing.
+    ///
+    /// The methods of the [`Heap`] never run it, and neither does its background thread. They move the bytes of objects on
+    /// whatever thread, while nobody has located, held or taken them; and they forget retired objects of tables without a
+    /// `spec.drop`.
     ///
     /// # Errors
     /// [`AllocErrorKind::TooManyPools`] after 16,382 tables of a heap, or where the system has no address
@@ -182,7 +193,11 @@ impl Table {
     /// Ends the life of the object: from now on nobody finds it, and it is dropped when no guard or pin can
     /// still see it, at the latest with the table. False when the handle is stale.
     ///
-    /// One compare-and-swap, no lock; each full batch pays for a grace period's start, and may run the `Drop` of objects that were retired earlier. Waits only for a copy of this very object.
+    /// One compare-and-swap, no lock; each full batch pays for a grace period's start, and may run the `Drop` of objects that were
+    /// retired earlier. Waits only for a copy of this very object.
+    ///
+    /// # Panics
+    /// When the `Drop` of an object that was retired earlier does. The object is retired, and the others are dropped by later calls.
     #[inline(always)]
     pub fn retire<T: ?Sized>(&self, handle: Handle<T>) -> bool {
         if handle.index() >= self.view.limit {
@@ -219,7 +234,11 @@ impl Table {
     }
 
     /// Drops retired objects whose grace period is over; their number. Their room, and what threads keep of the
-    /// table for their next inserts, goes back to the heap. Never waits for readers.
+    /// table for their next inserts, goes back to the heap. Never waits for readers. What objects retire as they are dropped is
+    /// dropped too, as long as that goes on.
+    ///
+    /// # Panics
+    /// When the `Drop` of one of them does; the others are dropped by later calls.
     pub fn reclaim(&self) -> usize {
         let reclaimed = self.slots.reclaim(self.heap.inner(), Effort::All);
         self.slots.empty_caches(self.heap.inner());
@@ -289,11 +308,18 @@ impl<'t> TableGuard<'t> {
         self.locate(handle).is_some_and(|block| block::is_held(self.header(block)))
     }
 
-    /// Pins the object: it stays where it is, alive, until the hold is dropped, on whatever thread.
+    /// Pins the object: it stays where it is, alive, until the hold is dropped.
     ///
     /// # Errors
     /// The handle is stale, or the object already has 32,765 holds.
-    pub fn hold<T: ?Sized>(&self, handle: Handle<T>) -> Result<Hold, AccessError> {
+    ///
+    /// # Safety
+    /// Once the table is gone, a hold that is dropped may run the table's [`drop`](TableSpec::drop), for whatever object of the
+    /// table nobody holds any more. Where there is one, the hold and all its [clones](Hold::try_clone) are dropped only on
+    /// threads that may drop the objects, and while these may be dropped, that is before anything is gone that they borrow; or
+    /// they are forgotten. A hold is `Send`, `Sync` and `'static` whatever the objects are, so whoever gives
+    /// holds away wraps them in a type that is not.
+    pub unsafe fn hold<T: ?Sized>(&self, handle: Handle<T>) -> Result<Hold, AccessError> {
         let block = self.locate(handle).ok_or(AccessError::Stale)?;
         self.table.slots.note_hold();
         let header = self.header(block);
@@ -310,23 +336,26 @@ impl<'t> TableGuard<'t> {
         }
     }
 
-    /// Lets `handle` name the replacement in place of the object at `old`, which is retired.
+    /// Lets `handle` name the replacement in place of the object at `old`, which [`locate`](Self::locate) of this guard
+    /// has found. The old object is retired, with what [`Table::retire`] costs; so this may run the `Drop` of objects that were
+    /// retired earlier. Where one of these panics, the replacement is in.
     ///
     /// # Errors
-    /// Gives the replacement back when the handle is stale, or names another object than `old` by now.
+    /// Gives the replacement back when the handle is stale, names another object than `old` by now, or is not the one that the
+    /// replacement was made for, with [`Table::reserve_replacement`] of this table.
     ///
     /// # Safety
-    /// `old` was given by [`locate`](Self::locate) of this guard for this handle. The replacement was
-    /// made for this handle and holds an initialised object.
+    /// The replacement holds an object, as [`Reservation::publish`](crate::Reservation::publish) asks for it.
     pub unsafe fn swing<T: ?Sized>(
         &self,
         handle: Handle<T>,
         old: NonNull<u8>,
         new: Replacement<'t>,
     ) -> Result<(), Replacement<'t>> {
-        debug_assert_eq!(new.slot, handle.index());
         let (inner, slots) = self.table.parts();
-        let old = self.offset(old);
+        let (Some(old), true) = (self.place(old), new.is_for(self.table, handle)) else {
+            return Err(new);
+        };
         inner.store.memory().track_write(new.offset);
         let swung = slots.word(handle).is_some_and(|w| slot::swing(w, handle, old, new.offset));
         if !swung {
@@ -337,6 +366,13 @@ impl<'t> TableGuard<'t> {
         Ok(())
     }
 
+    /// The offset of a place, where that is a granule which offsets can name.
+    fn place(&self, place: NonNull<u8>) -> Option<u32> {
+        let bytes = place.addr().get().checked_sub(self.view.base.addr())?;
+        u32::try_from(bytes / GRANULE).ok().filter(|_| bytes.is_multiple_of(GRANULE))
+    }
+
+    /// The offset of an object that was located.
     fn offset(&self, block: NonNull<u8>) -> u32 {
         ((block.as_ptr().addr() - self.view.base.addr()) / GRANULE) as u32
     }
@@ -348,8 +384,8 @@ impl<'t> TableGuard<'t> {
 
 /// A counted hold on one object: it is neither moved nor reclaimed before the last hold is dropped.
 ///
-/// It keeps the heap's memory alive, outlives the table, and may go to other threads as far as the object
-/// may.
+/// It keeps the heap's memory alive and may outlive the table; the last hold then drops the object. On which threads and until
+/// when it may be dropped is the duty of who [made](TableGuard::hold) it.
 pub struct Hold {
     #[cfg(loom)]
     borrow: Option<crate::raw::Borrowed>,
@@ -359,14 +395,15 @@ pub struct Hold {
     heap: Heap,
 }
 
-// SAFETY: a hold is a count in an atomic, kept alive by `heap`; whoever gives access to the object through it answers
-// for the object's own rules.
+// SAFETY: a hold is a count in an atomic, kept alive by `heap`. It gives no access to the object but by its address; where it
+// may be dropped is the duty that `TableGuard::hold` puts on its caller.
 unsafe impl Send for Hold {}
 // SAFETY: as above.
 unsafe impl Sync for Hold {}
 
 impl Hold {
-    /// Where the object is.
+    /// Where the object is, until the last hold of it is dropped. Whoever reads it there shares it with all that have the table
+    /// or a hold.
     #[inline]
     pub fn as_ptr(&self) -> NonNull<u8> {
         self.block
@@ -408,15 +445,19 @@ impl Drop for Hold {
         #[cfg(loom)]
         drop(self.borrow.take());
         if block::let_go(self.header(), Access::Shared) == 0 {
-            self.slots.last_hold_gone(inner);
+            self.slots.last_hold_gone(inner, offset_of(&self.heap, self.block));
         }
     }
+}
+
+/// The offset of a block of the heap.
+fn offset_of(heap: &Heap, block: NonNull<u8>) -> u32 {
+    let bytes = block.addr().get() - heap.inner().store.memory().base().addr();
+    (bytes / GRANULE) as u32
 }
 
 /// A read of the block that lasts as long as its hold, for the model checker.
 #[cfg(loom)]
 fn track(heap: &Heap, block: NonNull<u8>) -> Option<crate::raw::Borrowed> {
-    let memory = heap.inner().store.memory();
-    let bytes = block.addr().get() - memory.base().addr();
-    Some(memory.track_borrow((bytes / GRANULE) as u32))
+    Some(heap.inner().store.memory().track_borrow(offset_of(heap, block)))
 }

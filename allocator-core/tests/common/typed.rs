@@ -66,7 +66,8 @@ impl<T: Send + Sync> Typed<T> {
     }
 
     pub(crate) fn hold(&self, handle: Handle<T>) -> Result<Held<T>, AccessError> {
-        let hold = self.table.enter().hold(handle)?;
+        // SAFETY: a `Held` owns a `T` for the borrow checker, and objects may be dropped on any thread: `T: Send + Sync`.
+        let hold = unsafe { self.table.enter().hold(handle) }?;
         Ok(Held { hold, marker: PhantomData })
     }
 
@@ -96,7 +97,7 @@ impl<T: Send + Sync> Typed<T> {
             let place = new.as_ptr().cast::<T>();
             // SAFETY: the place has the layout of a `T` and is ours.
             unsafe { place.write(value) };
-            // SAFETY: located under this guard, for this handle; the replacement is initialised.
+            // SAFETY: the replacement holds a `T`.
             match unsafe { guard.swing(handle, old, new) } {
                 Ok(()) => return Some(()),
                 // SAFETY: the object was written above, and nobody took it.

@@ -110,7 +110,7 @@ impl<T> Objects<T> {
         let Some(old) = guard.locate(handle) else { return false };
         // SAFETY: room for a `T`, ours alone.
         unsafe { new.as_ptr().cast::<T>().write(object) };
-        // SAFETY: located by this guard; the replacement was made for the handle, and written.
+        // SAFETY: a `T` was just written.
         match unsafe { guard.swing(handle, old, new) } {
             Ok(()) => true,
             Err(new) => {
@@ -123,7 +123,8 @@ impl<T> Objects<T> {
 
     /// Pins the object.
     pub(crate) fn hold(&self, handle: Handle<T>) -> Option<Pin<T>> {
-        let hold = self.table.enter().hold(handle).ok()?;
+        // SAFETY: the models use objects that borrow nothing and that any thread may drop.
+        let hold = unsafe { self.table.enter().hold(handle) }.ok()?;
         Some(Pin { hold, object: PhantomData })
     }
 

@@ -106,7 +106,10 @@ impl<T> Objects<T> {
     where
         T: Sync,
     {
-        Ok(Held { hold: self.table.enter().hold(handle)?, marker: PhantomData })
+        // SAFETY: a `Held` goes where a `T` may be dropped, and its clones do: (4.). It owns a `T` for
+        // the borrow checker, so nothing that the objects borrow is gone before it is: (5.).
+        let hold = unsafe { self.table.enter().hold(handle) }?;
+        Ok(Held { hold, marker: PhantomData })
     }
 }
 

@@ -190,8 +190,7 @@ impl<'p, T> Room<'p, T> {
         let place = block.as_ptr().cast::<T>();
         // SAFETY: room of the layout of `T`, not visible to anybody.
         unsafe { place.write(value) };
-        // SAFETY: `old` was located by this guard for this handle; the block was made for this
-        // handle by this table, and was just written.
+        // SAFETY: a `T` was just written to the block.
         match unsafe { guard.swing(handle, old, block) } {
             Ok(()) => Ok(()),
             Err(block) => {
