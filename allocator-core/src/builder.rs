@@ -1,5 +1,6 @@
 //! [`HeapBuilder`]: the settings of a heap.
 
+use crate::chunk;
 use crate::error::BuildError;
 use crate::heap::{Heap, Settings};
 use crate::policy::Policy;
@@ -96,7 +97,8 @@ impl HeapBuilder {
     }
 
     /// Uses a buffer of the caller's instead of mapped memory; overrides [`capacity`](Self::capacity). Needs
-    /// 256 bytes at least. Its pages are never given back to the system.
+    /// 256 bytes at least, of which a granule of 16 bytes at the start, and what is not aligned to granules at either end, hold
+    /// no block: [`Heap::capacity`] says what is left. Its pages are never given back to the system.
     pub fn buffer(mut self, buffer: impl Into<Buffer>) -> Self {
         self.buffer = Some(buffer.into());
         self
@@ -182,7 +184,7 @@ impl HeapBuilder {
         };
         let memory = memory.ok_or(BuildError::NoMemory { bytes: capacity })?;
         let settings = Settings {
-            capacity,
+            capacity: capacity.min(largest_block(&memory)),
             // Small heaps of first fit are one space; slabs pay from a few pages on.
             store_stripes: match self.policy {
                 Policy::SizeClass if capacity < 4 * page_size => 0,
@@ -248,6 +250,12 @@ fn in_range(
 /// What a thread keeps of each pool where the builder was not told.
 fn default_cache(capacity: usize) -> usize {
     if cfg!(loom) { THREAD_CACHE_MAX } else { (capacity / 256).min(64 << 10) }
+}
+
+/// Bytes of a block that takes all of the memory.
+fn largest_block(memory: &Memory) -> usize {
+    let (lo, hi) = memory.bounds();
+    (hi - lo).saturating_sub(chunk::HEADER) as usize * GRANULE
 }
 
 /// Granules that hold one block of `capacity` bytes and its header, as far as offsets can name them.

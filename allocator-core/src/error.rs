@@ -1,5 +1,6 @@
 //! What can go wrong, one small type per operation.
 
+use crate::heap::ALIGN_MAX;
 use core::fmt;
 
 /// A setting of the builder that cannot be had.
@@ -99,6 +100,9 @@ impl fmt::Display for AllocError {
             ),
             AllocErrorKind::OutOfSlots => f.write_str("every slot of the table is in use"),
             AllocErrorKind::TooManyPools => f.write_str("the heap serves no more pools"),
+            AllocErrorKind::Unsupported if *align > ALIGN_MAX => {
+                write!(f, "an alignment of {align} is above {ALIGN_MAX}, the largest there is")
+            }
             AllocErrorKind::Unsupported => {
                 write!(f, "{requested} bytes aligned to {align} are beyond any heap")
             }

@@ -159,16 +159,24 @@ mod key {
         /// that a forged key cannot pass for a slot in the middle of a move.
         fn from(key: KeyData) -> Self {
             let bits = (key.as_ffi() & !(0b11 << 32)) | (LIVE << 32);
-            Self::from_bits(bits).expect("the live tag was just set")
+            Self::from_bits(with_index(bits, (bits as u32).wrapping_sub(1)))
+                .expect("the live tag was just set")
         }
     }
 
+    /// Index 0 is slotmap's own: its maps never have an entry there, and leave it out of their counts. So ours begin at 1,
+    /// and the one that wraps around to 0 is beyond any table.
     // SAFETY: `data` gives back exactly the index and version that the handle was made from, always the
     // same for the same handle, and two handles are equal exactly when their data is.
     unsafe impl<T: ?Sized> Key for Handle<T> {
         fn data(&self) -> KeyData {
-            KeyData::from_ffi(self.to_bits())
+            KeyData::from_ffi(with_index(self.to_bits(), self.index().wrapping_add(1)))
         }
+    }
+
+    /// The same bits with another lower half.
+    fn with_index(bits: u64, index: u32) -> u64 {
+        bits >> 32 << 32 | u64::from(index)
     }
 }
 
@@ -203,5 +211,19 @@ mod tests {
         assert_eq!(map.get(new), Some(&"new"));
         let forged: Handle<u8> = slotmap::KeyData::from_ffi(0b111 << 32 | 3).into();
         assert_eq!(Handle::from_bits(forged.to_bits()), Some(forged));
+    }
+
+    #[cfg(feature = "slotmap")]
+    #[test]
+    fn keys_and_handles_are_one_to_one() {
+        use slotmap::{Key, KeyData};
+        for (index, generation) in [(0, 0), (u32::MAX, GENERATION_END - 1), (1, 7)] {
+            let handle = Handle::<u8>::new(index, generation);
+            assert_eq!(Handle::from(handle.data()), handle);
+        }
+        for ffi in [1 << 32, 5 << 32 | 1, 1 << 32 | u64::from(u32::MAX)] {
+            assert_eq!(Handle::<u8>::from(KeyData::from_ffi(ffi)).data().as_ffi(), ffi);
+        }
+        assert!(Handle::<u8>::default().is_null() && !Handle::<u8>::new(0, 0).is_null());
     }
 }

@@ -147,7 +147,7 @@ impl Heap {
         Arc::downgrade(&self.inner)
     }
 
-    /// Bytes that the heap was built for.
+    /// Bytes that the heap can hold as one block: what it was built for, or a little less in a buffer of the caller's.
     pub fn capacity(&self) -> usize {
         self.inner.capacity
     }

@@ -120,7 +120,7 @@ fn errors_say_what_happened() {
 
     let error = heap.allocate(aligned(1, 8192)).unwrap_err();
     assert_eq!((error.kind, error.align), (AllocErrorKind::Unsupported, 8192));
-    assert_eq!(error.to_string(), "1 bytes aligned to 8192 are beyond any heap");
+    assert_eq!(error.to_string(), "an alignment of 8192 is above 4096, the largest there is");
 }
 
 #[test]

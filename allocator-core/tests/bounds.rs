@@ -47,7 +47,7 @@ fn alignments_are_honoured_in_buffers_at_odd_addresses() {
             let range = buffer.as_ptr_range();
             let (low, high) = (range.start.addr(), range.end.addr());
             let heap = Heap::builder().policy(*policy).buffer(buffer).build().unwrap();
-            assert_eq!(heap.capacity(), 1 << 16);
+            assert!((1 << 16) - 48 <= heap.capacity() && heap.capacity() < 1 << 16);
             for shift in (0..=12).rev() {
                 let (size, align) = (300 + 7 * shift, 1 << shift);
                 let handle = put(&heap, aligned(size, align), shift as u64).unwrap();
@@ -56,15 +56,40 @@ fn alignments_are_honoured_in_buffers_at_odd_addresses() {
                 assert!(low <= place && place + size <= high, "{policy}: outside of the buffer");
                 assert_holds(&heap, handle, size, shift as u64);
             }
-            // Almost all of a buffer can be one block.
+            // The capacity is what it says, and no more: almost all of a buffer.
             let heap = Heap::builder().policy(*policy).buffer(odd_buffer(1 << 16, odd));
             let heap = heap.build().unwrap();
             let largest = heap.stats().largest_free;
             assert!(largest >= (1 << 16) - 64, "{policy}: {largest}");
+            assert_eq!(heap.capacity(), largest);
+            assert!(heap.allocate(bytes(largest + 1)).is_err(), "{policy}");
             put(&heap, bytes(largest), 1).unwrap();
             heap.verify().unwrap();
         }
     }
+}
+
+#[test]
+fn a_buffer_of_some_bytes_is_said_to_hold_what_it_holds() {
+    for len in [300, 1000, 1001, 1024, 4095] {
+        let heap = Heap::builder().buffer(vec![0; len]).build().unwrap();
+        let capacity = heap.capacity();
+        assert!(capacity < len && capacity + 64 > len, "{capacity} of {len}");
+        assert_eq!(heap.stats().capacity, capacity);
+        assert!(heap.allocate(bytes(capacity + 1)).is_err());
+        heap.allocate(bytes(capacity)).unwrap();
+    }
+}
+
+#[test]
+fn a_refusal_names_what_no_heap_has() {
+    let heap = heap(Policy::default(), 1 << 16);
+    let error = heap.allocate(aligned(100, 8192)).unwrap_err();
+    assert_eq!(error.kind, AllocErrorKind::Unsupported);
+    assert_eq!(error.to_string(), "an alignment of 8192 is above 4096, the largest there is");
+    let error = heap.allocate(aligned(1 << 40, 8)).unwrap_err();
+    assert_eq!(error.kind, AllocErrorKind::Unsupported);
+    assert_eq!(error.to_string(), "1099511627776 bytes aligned to 8 are beyond any heap");
 }
 
 #[test]
