@@ -1,7 +1,7 @@
 //! [`Heap`]: one managed buffer with its stripes, tables and counters.
 
 use crate::builder::HeapBuilder;
-use crate::cache::Limits;
+use crate::cache::{Limits, mix};
 use crate::chunk;
 use crate::compact::{Budget, DefragReport, MoverLock};
 use crate::error::{AllocError, AllocErrorKind};
@@ -11,8 +11,8 @@ use crate::raw::Memory;
 use crate::size_class::CLASSES;
 use crate::store::Store;
 use crate::stripe::Request;
-use crate::sync::Arc;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Arc, yield_now};
 use crate::table::{DropFn, Effort, Registry, Slots, SlotsConfig};
 use core::alloc::Layout;
 use core::fmt;
@@ -20,7 +20,11 @@ use std::time::{Duration, Instant};
 
 /// How long an allocation that would be refused waits for retired blocks: for sections that are about to
 /// end, not for guards that stay open.
-const RETIRED_WAIT: Duration = Duration::from_millis(if cfg!(loom) { 0 } else { 5 });
+const RETIRED_WAIT: Duration = Duration::from_millis(5);
+
+/// How often it looks again at least: a thread that has to wait for a processor sees the time go by, and nothing else. In a
+/// model, which has no clock, at most.
+const LOOKS: u32 = if cfg!(loom) { 3 } else { 100 };
 
 /// Largest alignment of a block, in bytes.
 pub(crate) const ALIGN_MAX: usize = 4096;
@@ -307,50 +311,57 @@ impl Inner {
         found.ok_or_else(|| self.refusal(kind, layout.size(), layout.align()))
     }
 
-    /// Asks `attempt` again as long as what it misses waits for sections of other threads to end, or another thread
-    /// has it in hand right now; not for long.
+    /// Asks `attempt` again as long as what it misses waits for sections of other threads to end, another thread
+    /// has it in hand right now, or may have put it where `attempt` had already looked; not for long.
     pub(crate) fn retry<R>(
         &self,
         slots: &Slots,
         mut attempt: impl FnMut() -> Option<R>,
     ) -> Option<R> {
-        let start = Instant::now();
+        let mut looks = Looks::new();
+        let mut version = self.version(slots);
         loop {
             if let found @ Some(_) = attempt() {
                 return found;
             }
+            let before = core::mem::replace(&mut version, self.version(slots));
             // Whoever has something in hand gives it back as soon as it runs: that is waited for as for a lock.
-            let wait = if !cfg!(loom) && (slots.is_in_other_hands() || self.plain_in_hand()) {
+            let wait = if slots.is_in_other_hands() || self.plain_in_hand() {
                 self.patience
-            } else if slots.is_waiting() || self.plain_waiting() {
+            } else if version != before || slots.is_waiting() || self.plain_waiting() {
                 RETIRED_WAIT.min(self.patience)
             } else {
                 return None;
             };
-            if self.readers.is_entered() || start.elapsed() >= wait {
+            if self.readers.is_entered() || !looks.again(wait) {
                 return None;
             }
-            std::thread::yield_now();
         }
+    }
+
+    /// What is another number, almost certainly, as soon as something changed its place that an allocation for the table could
+    /// have: so what was looked for in vain from one such number to the same was nowhere.
+    fn version(&self, slots: &Slots) -> u64 {
+        let tables = self.tables.all();
+        let plain = tables.iter().filter(|table| table.is_plain());
+        plain.fold(slots.version(), |version, table| mix(version, table.version()))
     }
 
     /// Asks `attempt` again while blocks are moved: the mover has some of the free memory in hand. Not for long where that
     /// is for a batch at a time; as long as the heap's patience where it makes room for somebody.
     fn retry_beside_mover<R>(&self, attempt: impl Fn() -> Option<R>) -> Option<R> {
-        let start = Instant::now();
-        let wait = || {
+        let mut looks = Looks::new();
+        loop {
             // Acquire: pairs with the Release in `Taken::drop`: what was taken is seen to be back.
             let long = self.emptying.load(Ordering::Acquire) && !self.readers.is_entered();
-            if long && !cfg!(loom) { self.patience } else { RETIRED_WAIT.min(self.patience) }
-        };
-        while start.elapsed() < wait() && self.mover.try_lock().is_none() {
-            if let found @ Some(_) = attempt() {
+            let wait = if long { self.patience } else { RETIRED_WAIT.min(self.patience) };
+            let is_moving = self.mover.try_lock().is_none();
+            // What the mover had is back where it moves nothing.
+            let found = attempt();
+            if found.is_some() || !is_moving || !looks.again(wait) {
                 return found;
             }
-            std::thread::yield_now();
         }
-        // What the mover had is back by now.
-        attempt()
     }
 
     /// Reclaims what any thread may reclaim.
@@ -393,6 +404,25 @@ impl Inner {
             pending,
             purged: 0,
         }
+    }
+}
+
+/// Looks for room that may soon be there.
+struct Looks {
+    start: Instant,
+    count: u32,
+}
+
+impl Looks {
+    fn new() -> Self {
+        Self { start: Instant::now(), count: 0 }
+    }
+
+    /// Lets others run; false where no time is left of what may be waited since the first look.
+    fn again(&mut self, wait: Duration) -> bool {
+        self.count += 1;
+        yield_now();
+        self.count <= LOOKS || !cfg!(loom) && self.start.elapsed() < wait
     }
 }
 

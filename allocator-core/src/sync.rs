@@ -76,6 +76,8 @@ mod imp {
         }
     }
 
+    pub(crate) use std::thread::yield_now;
+
     /// Back-off for a wait that ends soon: spin a little, then yield the processor.
     #[derive(Debug, Default)]
     pub(crate) struct Backoff(u32);
@@ -210,6 +212,8 @@ mod imp {
             }
         }
     }
+
+    pub(crate) use loom::thread::yield_now;
 
     /// Back-off for a wait that ends soon. In a model it gives the others a turn and cuts branches
     /// in which two threads only wait for each other's turn.

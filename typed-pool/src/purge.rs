@@ -53,13 +53,13 @@ struct Purging {
     left: usize,
     /// How many the next attempt removes.
     count: usize,
-    /// With so many blocks that wait for readers, the last attempt was in vain.
-    pending_max: usize,
+    /// With so many objects that this thread retired and nobody could reclaim, the last attempt was in vain.
+    retired_max: usize,
 }
 
 impl Purging {
     fn new(left: usize) -> Self {
-        Self { purged: 0, left, count: 1, pending_max: usize::MAX }
+        Self { purged: 0, left, count: 1, retired_max: usize::MAX }
     }
 }
 
@@ -226,15 +226,18 @@ impl<T> Pool<T> {
     /// A place for a new object, purging others where there is none.
     #[cold]
     pub(crate) fn vacant_after_purge(&self) -> Result<Vacant<'_, T>, AllocError> {
-        let mut purging = Purging::new(self.objects.table().purgeable());
+        let table = self.objects.table();
+        let mut purging = Purging::new(table.purgeable());
         loop {
+            let before = table.purged();
             let mut error = match self.objects.vacant() {
                 Ok(vacant) => return Ok(vacant),
                 Err(error) => error,
             };
             let helps =
                 matches!(error.kind, AllocErrorKind::OutOfMemory | AllocErrorKind::OutOfSlots);
-            if !helps || !self.purge_more(&mut purging) {
+            // What other threads have purged meanwhile may be there by now, though nothing is left for this one.
+            if !helps || !(self.purge_more(&mut purging) || table.purged() > before) {
                 error.purged = purging.purged;
                 return Err(error);
             }
@@ -243,15 +246,16 @@ impl<T> Pool<T> {
 
     /// Purges twice as many as the last time; false where that is of no use: none is left, or readers keep them.
     fn purge_more(&self, purging: &mut Purging) -> bool {
-        let pending = self.objects.table().pending_blocks();
-        // Where guards or pins keep all of what was purged, they would keep more of it too.
-        let is_in_vain = pending >= purging.pending_max;
+        let table = self.objects.table();
+        let retired = table.retired_here();
+        // Where guards keep all of what was purged, they would keep more of it too.
+        let is_in_vain = retired >= purging.retired_max;
         // Each purge inside a callback would run the callback again, as deep as there are objects.
         if is_in_vain || self.heap().is_entered() || IS_TELLING.get() {
             return false;
         }
         let now = self.purge(purging.count.min(purging.left));
-        purging.pending_max = pending.saturating_add(now);
+        purging.retired_max = retired.saturating_add(now);
         purging.count = purging.count.saturating_mul(2);
         purging.purged += now;
         purging.left -= now;

@@ -143,6 +143,12 @@ impl Retired {
     }
 }
 
+/// Puts one more word into a number that tells sequences of words from each other.
+pub(crate) fn mix(words: u64, word: u64) -> u64 {
+    // The constant of Fibonacci hashing (Knuth, TAOCP vol. 3, 6.4).
+    (words.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// Written inside the cache only, read by anybody at any time.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -154,6 +160,9 @@ pub(super) struct Counters {
     magazine: AtomicUsize,
     /// Pairs in the magazines of the table of raw blocks.
     by_class: AtomicUsize,
+    /// One more with each change but those by which a pair is taken or an object retired the short way: these change a length, each
+    /// in one direction only.
+    turns: AtomicUsize,
     /// Objects put in minus objects ended through this cache, plus what is in magazines and on the open list: so
     /// that taking a pair and retiring an object each change one length and nothing else.
     balance: AtomicIsize,
@@ -172,6 +181,18 @@ fn set(counter: &AtomicUsize, value: usize) {
     counter.store(value, Ordering::Relaxed);
 }
 
+/// What anybody may see of a counter.
+fn peek(counter: &AtomicUsize) -> usize {
+    // Acquire: pairs with the Release in `set_taken`.
+    counter.load(Ordering::Acquire)
+}
+
+/// Something was taken out, and is in hand until it arrives.
+fn set_taken(counter: &AtomicUsize, value: usize) {
+    // Release: whoever finds it gone is told that it is in hand, or was. Weaker, it could be missed, and room refused.
+    counter.store(value, Ordering::Release);
+}
+
 impl Counters {
     /// Objects put in minus objects ended; only the sum over caches means anything.
     pub(super) fn live(&self) -> isize {
@@ -180,15 +201,27 @@ impl Counters {
     }
 
     pub(super) fn retired(&self) -> usize {
-        get(&self.open) + get(&self.closed)
+        peek(&self.open) + peek(&self.closed)
     }
 
     pub(super) fn cached(&self) -> usize {
-        get(&self.magazine) + get(&self.by_class)
+        peek(&self.magazine) + peek(&self.by_class)
+    }
+
+    /// What is another word, almost certainly, as soon as anything in the cache has changed.
+    pub(super) fn version(&self) -> u64 {
+        let words = [&self.turns, &self.open, &self.magazine, &self.by_class].map(peek);
+        words.iter().fold(0, |version, word| mix(version, *word as u64))
+    }
+
+    /// Something was changed another way than the short one.
+    fn turn(&self) {
+        set(&self.turns, get(&self.turns).wrapping_add(1));
     }
 
     /// See `balance`.
     pub(super) fn add_balance(&self, change: isize) {
+        self.turn();
         // Relaxed: as in `get`.
         let balance = self.balance.load(Ordering::Relaxed).wrapping_add(change);
         self.balance.store(balance, Ordering::Relaxed);
@@ -196,6 +229,14 @@ impl Counters {
 
     fn add_closed(&self, more: usize) {
         set(&self.closed, get(&self.closed) + more);
+        self.turn();
+    }
+
+    fn sub_closed(&self, fewer: usize) {
+        if fewer > 0 {
+            set_taken(&self.closed, get(&self.closed) - fewer);
+            self.turn();
+        }
     }
 }
 
@@ -355,6 +396,12 @@ impl Inside<'_> {
         self.cells.waiting.push_back(batch);
     }
 
+    /// Whether the grace period of some retired objects is over.
+    pub(crate) fn is_ready(&mut self) -> bool {
+        let is_over = |batch: &mut Batch| batch.grace.poll();
+        !self.cells.ready.pairs.is_empty() || self.cells.waiting.front_mut().is_some_and(is_over)
+    }
+
     /// Takes the retired objects whose grace period is over.
     pub(crate) fn past_grace(&mut self) -> Retired {
         let mut objects = core::mem::take(&mut self.cells.ready);
@@ -362,7 +409,7 @@ impl Inside<'_> {
         while waiting.front_mut().is_some_and(|batch| batch.grace.poll()) {
             objects.append(waiting.pop_front().expect("there is a first one").objects);
         }
-        set(&self.counters.closed, get(&self.counters.closed) - objects.pairs.len());
+        self.counters.sub_closed(objects.pairs.len());
         objects
     }
 
@@ -371,7 +418,7 @@ impl Inside<'_> {
         let mut objects = self.close_open(true).unwrap_or_default();
         objects.append(core::mem::take(&mut self.cells.ready));
         self.cells.waiting.drain(..).for_each(|batch| objects.append(batch.objects));
-        set(&self.counters.closed, get(&self.counters.closed) - objects.pairs.len());
+        self.counters.sub_closed(objects.pairs.len());
         objects
     }
 
@@ -440,14 +487,14 @@ impl Inside<'_> {
         let held = get(&self.counters.magazine);
         let left = held.saturating_sub(most);
         let mut pairs = self.cells.magazine[left..held].to_vec();
-        set(&self.counters.magazine, left);
+        set_taken(&self.counters.magazine, left);
         let of_classes = pairs.len();
         for magazine in &mut self.cells.by_class {
             let left = magazine.len().saturating_sub(most - pairs.len());
             pairs.extend(magazine.drain(left..));
         }
         let of_classes = pairs.len() - of_classes;
-        set(&self.counters.by_class, get(&self.counters.by_class) - of_classes);
+        set_taken(&self.counters.by_class, get(&self.counters.by_class) - of_classes);
         self.counters.add_balance(-(pairs.len() as isize));
         pairs
     }
@@ -460,8 +507,8 @@ impl Inside<'_> {
         for magazine in &mut self.cells.by_class {
             pairs.append(&mut core::mem::take(magazine));
         }
-        set(&self.counters.magazine, 0);
-        set(&self.counters.by_class, 0);
+        set_taken(&self.counters.magazine, 0);
+        set_taken(&self.counters.by_class, 0);
         self.counters.add_balance(-(pairs.len() as isize));
         self.cells.spare = Box::default();
         pairs

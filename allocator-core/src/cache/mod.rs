@@ -18,7 +18,7 @@ mod bias;
 mod cells;
 
 pub(crate) use bias::Biased;
-pub(crate) use cells::{Batch, Inside, Limits, Pair, Retired};
+pub(crate) use cells::{Batch, Inside, Limits, Pair, Retired, mix};
 
 use crate::guard::Readers;
 use crate::size_class::room;
@@ -257,6 +257,12 @@ impl Caches {
         })
     }
 
+    /// What is another number, almost certainly, as soon as anything has changed in a cache. O(caches).
+    pub(crate) fn version(&self) -> u64 {
+        // The depot is filled and emptied by who has pairs in hand (`Slots::take_in_hand`).
+        self.roster.iter().fold(0, |version, node| mix(version, node.value.counters.version()))
+    }
+
     /// Puts pairs into the depot; false where that is full.
     pub(crate) fn deposit(&self, pairs: &[Pair]) -> bool {
         let mut depot = self.depot.lock();
@@ -268,10 +274,15 @@ impl Caches {
         has_room
     }
 
+    /// Whether there is anything in the depot.
+    pub(crate) fn has_depot(&self) -> bool {
+        // Acquire: pairs with the Release in `count_depot`.
+        self.in_depot.load(Ordering::Acquire) > 0
+    }
+
     /// Takes a spilled magazine out of the depot.
     pub(crate) fn withdraw(&self) -> Option<Vec<Pair>> {
-        // Relaxed: a hint that spares the lock.
-        if self.in_depot.load(Ordering::Relaxed) == 0 {
+        if !self.has_depot() {
             return None;
         }
         let mut depot = self.depot.lock();
@@ -281,8 +292,8 @@ impl Caches {
     }
 
     fn count_depot(&self, depot: &[Vec<Pair>]) {
-        // Relaxed: as in `cached`.
-        self.in_depot.store(depot.iter().map(Vec::len).sum(), Ordering::Relaxed);
+        // Release: as in `cells::set_taken`.
+        self.in_depot.store(depot.iter().map(Vec::len).sum(), Ordering::Release);
     }
 
     /// The table is gone: nobody asks for its caches again.

@@ -60,7 +60,7 @@ pub(crate) struct Slots {
     vacant: CachePadded<Mutex<Vacant>>,
     /// What threads keep.
     caches: Arc<Caches>,
-    /// Pairs on their way between caches and the store, in so many hands.
+    /// In the lower half: pairs on their way between caches and the store, in so many hands (`recycle.rs`).
     in_hand: AtomicUsize,
     /// Retired objects that are pinned.
     held: Mutex<Vec<Pair>>,

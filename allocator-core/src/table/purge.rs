@@ -76,10 +76,15 @@ impl Table {
         self.parts().1.purgeable.queue.lock().handles.len()
     }
 
-    /// Retired objects of this table whose blocks are not free yet. O(threads).
-    pub fn pending_blocks(&self) -> usize {
-        let (heap, slots) = self.parts();
-        slots.pending(heap).0
+    /// Objects of this table that the calling thread retired and that nobody has reclaimed yet: where that number does not
+    /// fall after a call that reclaims, guards keep them. O(tables that the thread works with).
+    pub fn retired_here(&self) -> usize {
+        self.parts().1.caches.own().any().cache().retired()
+    }
+
+    /// How many objects were [purged](Self::purge) so far, by whatever thread.
+    pub fn purged(&self) -> usize {
+        self.parts().1.purged()
     }
 
     /// Removes up to `count` of the objects that may be, oldest first, as [`retire`](Self::retire) does, and tells `told`

@@ -2,7 +2,7 @@
 //! cache first, the table's list of vacant slots and the store behind it.
 
 use super::{Effort, Slots};
-use crate::cache::{Any, Inside, Pair};
+use crate::cache::{Any, Inside, Pair, mix};
 use crate::error::{AllocError, AllocErrorKind};
 use crate::heap::Inner;
 use crate::pages::Label;
@@ -30,10 +30,13 @@ impl Drop for TakenSlot<'_> {
 /// Pairs that are on their way between a cache and somewhere else.
 pub(super) struct InHand<'a>(&'a AtomicUsize);
 
+/// In the upper half of the word that counts what is in hand: how often something arrived.
+const ARRIVED: usize = 1 << (usize::BITS / 2);
+
 impl Drop for InHand<'_> {
     fn drop(&mut self) {
-        // Release: they arrived. Partner: the Acquire in `is_in_hand`.
-        self.0.fetch_sub(1, Ordering::Release);
+        // Release: they arrived. Partner: the Acquire in `is_in_hand` and `version`.
+        self.0.fetch_add(ARRIVED - 1, Ordering::Release);
     }
 }
 
@@ -48,7 +51,13 @@ impl Slots {
     /// Whether pairs are on their way: who found none should look again.
     pub(crate) fn is_in_hand(&self) -> bool {
         // Acquire: see `InHand`.
-        self.in_hand.load(Ordering::Acquire) > 0
+        !self.in_hand.load(Ordering::Acquire).is_multiple_of(ARRIVED)
+    }
+
+    /// What is another number, almost certainly, as soon as a pair has changed its place, or begun to. O(caches).
+    pub(crate) fn version(&self) -> u64 {
+        // Acquire: see `InHand`.
+        mix(self.caches.version(), self.in_hand.load(Ordering::Acquire) as u64)
     }
 
     /// The same for who may be dropping objects of the table itself, with the rest of them in hand. O(caches).
@@ -247,6 +256,9 @@ impl Slots {
 
     /// Gives back up to `most` pairs of what threads keep for the next inserts; false when there are none.
     pub(crate) fn empty_some(&self, heap: &Inner, most: usize) -> bool {
+        if !self.has_cached() {
+            return false;
+        }
         let _in_hand = self.take_in_hand();
         let pairs = if let Some(mut pairs) = self.caches.withdraw() {
             let rest = pairs.split_off(pairs.len().min(most));
@@ -264,8 +276,16 @@ impl Slots {
         true
     }
 
+    /// Whether threads, or the depot, keep anything for the next inserts.
+    fn has_cached(&self) -> bool {
+        self.caches.has_depot() || self.caches.all().any(|any| any.cache().cached() > 0)
+    }
+
     /// Gives back all that threads keep for the next inserts.
     pub(crate) fn empty_caches(&self, heap: &Inner) {
+        if !self.has_cached() {
+            return;
+        }
         let _in_hand = self.take_in_hand();
         for any in self.caches.all().filter(|any| any.cache().cached() > 0) {
             let pairs = any.with(&heap.readers, |cache| cache.empty());

@@ -10,6 +10,7 @@
 //! chain of objects that remove each other does not recurse.
 
 use super::Slots;
+use super::recycle::InHand;
 use super::sweep::Sweep;
 use crate::block;
 use crate::cache::{Any, Batch, Cache, Pair, Retired};
@@ -110,20 +111,21 @@ impl Slots {
     /// works for their pool, or they have no `Drop`). For [`Effort::Batch`] it has the table borrowed.
     #[cold]
     pub(crate) fn reclaim(&self, heap: &Inner, effort: Effort) -> usize {
+        let most =
+            self.live() + self.caches.all().map(|home| home.cache().retired()).sum::<usize>();
         let own = self.caches.own();
         // A thread does not go into its cache again while it drops what it took out of one.
         let busy = Busy::claim(own.any().cache());
         let mut freed = if self.may_be_held() { self.reclaim_held(heap) } else { 0 };
         if effort == Effort::All {
             for home in self.caches.all().filter(|home| !home.is_own()) {
-                if home.cache().retired() > 0 {
-                    freed += self.reclaim_cache(heap, home, effort);
-                }
+                freed += self.reclaim_cache(heap, home, effort, usize::MAX);
             }
         }
-        // What is dropped may retire more, which goes into the own cache: that one comes last, and again.
+        // What is dropped may retire more, which goes into the own cache: that one comes last, and again, until as many were
+        // dropped as there were: a drop that puts in what it retires would go on for ever.
         if busy.is_some() {
-            freed += self.reclaim_cache(heap, own.any(), effort);
+            freed += self.reclaim_cache(heap, own.any(), effort, most);
         }
         freed
     }
@@ -135,13 +137,9 @@ impl Slots {
         if self.is_closed() {
             return self.reclaim(heap, Effort::All) > 0;
         }
-        let _in_hand = self.take_in_hand();
         for home in self.caches.all().filter(|home| home.cache().retired() > 0) {
             close_batch(heap, home, Effort::All);
-            let mut objects = home.with(&heap.readers, |cache| cache.past_grace());
-            if objects.pairs.is_empty() {
-                continue;
-            }
+            let Some((_in_hand, mut objects)) = self.take_ready(heap, home) else { continue };
             let all = objects.pairs.len();
             let pairs = objects.pairs.split_off(all.min(most));
             if !pairs.is_empty() {
@@ -156,31 +154,40 @@ impl Slots {
         false
     }
 
-    fn reclaim_cache(&self, heap: &Inner, home: Any<'_>, effort: Effort) -> usize {
+    /// Takes objects whose grace period is over out of a cache. Nothing is in hand where there are none: who looks in vain for
+    /// room would take that for a promise.
+    fn take_ready(&self, heap: &Inner, home: Any<'_>) -> Option<(InHand<'_>, Retired)> {
+        home.with(&heap.readers, |cache| {
+            cache.is_ready().then(|| (self.take_in_hand(), cache.past_grace()))
+        })
+    }
+
+    /// At most some objects more than `most` are reclaimed.
+    fn reclaim_cache(&self, heap: &Inner, home: Any<'_>, effort: Effort, most: usize) -> usize {
         // Others are no obstacle: each takes out what it deals with.
-        let _in_hand = self.take_in_hand();
+        if home.cache().retired() == 0 {
+            return 0;
+        }
         let mut freed = 0;
         // One batch a call, as others may retire as fast as we reclaim; except that a chain of objects that
-        // retire each other as they are dropped is followed to its end.
+        // retire each other as they are dropped is followed.
         let follow = effort == Effort::All && home.is_own() && !self.is_plain();
         close_batch(heap, home, effort);
         // SeqCst: with the fence in `close`, either the table's end finds the batch, or we see the end.
         fence(Ordering::SeqCst);
         if self.is_closed() {
             // Nobody reads through the table any more, and nobody else would look here again.
+            let _in_hand = self.take_in_hand();
             let objects = home.with(&heap.readers, |cache| cache.all_retired());
             return self.settle_all(Ready { slots: self, heap, home, objects }, Effort::All);
         }
-        loop {
-            let objects = home.with(&heap.readers, |cache| cache.past_grace());
-            if objects.pairs.is_empty() {
-                return freed;
-            }
+        while let Some((_in_hand, objects)) = self.take_ready(heap, home) {
             freed += self.settle_all(Ready { slots: self, heap, home, objects }, effort);
-            if follow {
+            if follow && freed < most {
                 close_batch(heap, home, effort);
             }
         }
+        freed
     }
 
     pub(super) fn settle_all(&self, mut ready: Ready<'_>, effort: Effort) -> usize {
