@@ -1,5 +1,4 @@
-//! Models of objects that come and go: inserted, removed, replaced, taken, pinned past the end of their
-//! table.
+//! Models of objects that come and go: inserted, removed, replaced, pinned, taken.
 //!
 //! A batch of retired objects is two in a model. The bounds are the largest that finish in seconds.
 
@@ -234,35 +233,6 @@ fn retire_against_hold() {
         stale.reached_if(seen.is_none());
         assert_eq!(objects.table().reclaim(), 1 - at_once_freed);
         assert_eq!((census.living(), heap.stats().pending_blocks), (0, 0));
-    });
-}
-
-/// A pin outlives its table: the object ends once, with the pin or with the table, whichever is last.
-#[test]
-fn last_pin_after_close() {
-    let paths = ["dropped with the table", "dropped with the pin"];
-    explore(Some(6), paths, |[with_table, with_pin]| {
-        let heap = heap();
-        let objects = Objects::<Counted>::new(&heap);
-        let census = Census::default();
-        let handle = objects.insert(census.born(7));
-        let pin = objects.hold(handle).expect("nobody else holds it");
-        let holder = thread::spawn({
-            let census = census.clone();
-            move || {
-                assert_eq!(pin.object().value, 7);
-                drop(pin);
-                census.living() == 0
-            }
-        });
-        drop(objects);
-        let table_was_last = census.living() == 0;
-        let pin_was_last = holder.join().unwrap();
-        with_table.reached_if(table_was_last);
-        with_pin.reached_if(pin_was_last && !table_was_last);
-        assert_eq!(census.living(), 0, "nobody dropped the object");
-        assert_eq!((heap.stats().live_blocks, heap.stats().pools), (0, 0));
-        heap.verify().unwrap();
     });
 }
 

@@ -268,14 +268,19 @@ impl Caches {
         has_room
     }
 
-    /// Takes a spilled magazine out of the depot.
-    pub(crate) fn withdraw(&self) -> Option<Vec<Pair>> {
+    /// Takes a spilled magazine out of the depot, or `most` pairs of it: what is left has not been away meanwhile, where the
+    /// table's end would not find it.
+    pub(crate) fn withdraw(&self, most: usize) -> Option<Vec<Pair>> {
         // Relaxed: a hint that spares the lock.
         if self.in_depot.load(Ordering::Relaxed) == 0 {
             return None;
         }
         let mut depot = self.depot.lock();
-        let pairs = depot.pop()?;
+        let magazine = depot.last_mut()?;
+        let pairs = magazine.split_off(magazine.len().saturating_sub(most));
+        if magazine.is_empty() {
+            depot.pop();
+        }
         self.count_depot(&depot);
         Some(pairs)
     }

@@ -129,9 +129,15 @@ impl Slots {
     /// for readers.
     pub(crate) fn reclaim_some(&self, heap: &Inner, most: usize) -> bool {
         debug_assert!(self.is_plain());
+        let got = self.reclaim_some_of(heap, most);
+        // After our last step into each cache, as in `reclaim_cache`: the table's end may have missed what we had in hand.
         if self.is_closed() {
-            return self.reclaim(heap, Effort::All) > 0;
+            return self.reclaim(heap, Effort::All) > 0 || got;
         }
+        got
+    }
+
+    fn reclaim_some_of(&self, heap: &Inner, most: usize) -> bool {
         let _in_hand = self.take_in_hand();
         for home in self.caches.all().filter(|home| home.cache().retired() > 0) {
             close_batch(heap, home, Effort::All);
