@@ -1,10 +1,10 @@
 //! [`Cells`]: what a thread keeps of one table, retired objects and pairs for the next inserts.
 
+use super::counters::{Counters, get, set, set_taken};
 use crate::grace::Grace;
 use crate::handle::GENERATION_END;
 use crate::size_class::{CLASSES, room};
 use crate::slot::Snapshot;
-use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::collections::VecDeque;
 
 /// Most pairs of a class that count as what a thread keeps; a magazine holds three times as many.
@@ -140,103 +140,6 @@ impl Retired {
         }
         self.pairs.append(&mut other.pairs);
         self.bytes += other.bytes;
-    }
-}
-
-/// Puts one more word into a number that tells sequences of words from each other.
-pub(crate) fn mix(words: u64, word: u64) -> u64 {
-    // The constant of Fibonacci hashing (Knuth, TAOCP vol. 3, 6.4).
-    (words.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-/// Written inside the cache only, read by anybody at any time.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    /// Pairs on the open list.
-    open: AtomicUsize,
-    /// Retired objects that are not on it.
-    closed: AtomicUsize,
-    /// Pairs in the magazine of a table whose objects are of one size.
-    magazine: AtomicUsize,
-    /// Pairs in the magazines of the table of raw blocks.
-    by_class: AtomicUsize,
-    /// One more with each change but those by which a pair is taken or an object retired the short way: these change a length, each
-    /// in one direction only.
-    turns: AtomicUsize,
-    /// Objects put in minus objects ended through this cache, plus what is in magazines and on the open list: so
-    /// that taking a pair and retiring an object each change one length and nothing else.
-    balance: AtomicIsize,
-}
-
-// Relaxed throughout: whoever writes has the cache to itself, and is ordered by its lock; others read a hint, or
-// are ordered by what told them of the objects that they count.
-#[inline(always)]
-fn get(counter: &AtomicUsize) -> usize {
-    counter.load(Ordering::Relaxed)
-}
-
-#[inline(always)]
-fn set(counter: &AtomicUsize, value: usize) {
-    // Relaxed: as in `get`.
-    counter.store(value, Ordering::Relaxed);
-}
-
-/// What anybody may see of a counter.
-fn peek(counter: &AtomicUsize) -> usize {
-    // Acquire: pairs with the Release in `set_taken`.
-    counter.load(Ordering::Acquire)
-}
-
-/// Something was taken out, and is in hand until it arrives.
-fn set_taken(counter: &AtomicUsize, value: usize) {
-    // Release: whoever finds it gone is told that it is in hand, or was. Weaker, it could be missed, and room refused.
-    counter.store(value, Ordering::Release);
-}
-
-impl Counters {
-    /// Objects put in minus objects ended; only the sum over caches means anything.
-    pub(super) fn live(&self) -> isize {
-        // Relaxed: as in `get`.
-        self.balance.load(Ordering::Relaxed) - (self.cached() + get(&self.open)) as isize
-    }
-
-    pub(super) fn retired(&self) -> usize {
-        peek(&self.open) + peek(&self.closed)
-    }
-
-    pub(super) fn cached(&self) -> usize {
-        peek(&self.magazine) + peek(&self.by_class)
-    }
-
-    /// What is another word, almost certainly, as soon as anything in the cache has changed.
-    pub(super) fn version(&self) -> u64 {
-        let words = [&self.turns, &self.open, &self.magazine, &self.by_class].map(peek);
-        words.iter().fold(0, |version, word| mix(version, *word as u64))
-    }
-
-    /// Something was changed another way than the short one.
-    fn turn(&self) {
-        set(&self.turns, get(&self.turns).wrapping_add(1));
-    }
-
-    /// See `balance`.
-    pub(super) fn add_balance(&self, change: isize) {
-        self.turn();
-        // Relaxed: as in `get`.
-        let balance = self.balance.load(Ordering::Relaxed).wrapping_add(change);
-        self.balance.store(balance, Ordering::Relaxed);
-    }
-
-    fn add_closed(&self, more: usize) {
-        set(&self.closed, get(&self.closed) + more);
-        self.turn();
-    }
-
-    fn sub_closed(&self, fewer: usize) {
-        if fewer > 0 {
-            set_taken(&self.closed, get(&self.closed) - fewer);
-            self.turn();
-        }
     }
 }
 

@@ -9,24 +9,27 @@
 //!
 //! * this file: the caches of a table, one a thread, and their counters;
 //! * `bias.rs`: the lock of a cache, cheap for its thread, which others can take for a look;
-//! * `cells.rs`: what is in a cache.
+//! * `cells.rs`: what is in a cache; `counters.rs`: how much, and whether it has changed.
 //!
 //! Lock order: a cache, then the locks of the table, then those of the store. Nobody who holds one of those asks
 //! for a cache. No user code runs inside a cache.
 
 mod bias;
 mod cells;
+mod counters;
 
 pub(crate) use bias::Biased;
-pub(crate) use cells::{Batch, Inside, Limits, Pair, Retired, mix};
+pub(crate) use cells::{Batch, Inside, Limits, Pair, Retired};
+pub(crate) use counters::mix;
 
 use crate::guard::Readers;
 use crate::size_class::room;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, local};
 use crate::threads::{self, AllMine, ID_STEP, Latest, Mine, Node, PerThread, Roster, Tenure};
-use cells::{Cells, Counters};
+use cells::Cells;
 use core::ptr;
+use counters::Counters;
 
 /// Spilled magazines that a depot keeps; what comes on top goes back to the store.
 const DEPOT_MAX: usize = if cfg!(any(loom, miri)) { 1 } else { 8 };
@@ -280,13 +283,18 @@ impl Caches {
         self.in_depot.load(Ordering::Acquire) > 0
     }
 
-    /// Takes a spilled magazine out of the depot.
-    pub(crate) fn withdraw(&self) -> Option<Vec<Pair>> {
+    /// Takes a spilled magazine out of the depot, or `most` pairs of it: what is left has not been away meanwhile, where the
+    /// table's end would not find it.
+    pub(crate) fn withdraw(&self, most: usize) -> Option<Vec<Pair>> {
         if !self.has_depot() {
             return None;
         }
         let mut depot = self.depot.lock();
-        let pairs = depot.pop()?;
+        let magazine = depot.last_mut()?;
+        let pairs = magazine.split_off(magazine.len().saturating_sub(most));
+        if magazine.is_empty() {
+            depot.pop();
+        }
         self.count_depot(&depot);
         Some(pairs)
     }

@@ -31,7 +31,7 @@ pub(super) const ROUNDS_MAX: u32 = 16;
 const PAGES_A_STEP: u32 = if cfg!(loom) { 64 } else { 128 };
 
 /// Retired objects, or pairs that threads keep, that one step of gathering gives back.
-const OBJECTS_A_STEP: usize = 64;
+const OBJECTS_A_STEP: usize = if cfg!(loom) { 1 } else { 64 };
 
 /// Steps of gathering that a table gets: threads may retire as fast as we reclaim.
 const TURNS: u32 = 128;

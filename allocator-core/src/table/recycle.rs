@@ -138,7 +138,7 @@ impl Slots {
             return;
         }
         let _in_hand = self.take_in_hand();
-        let pairs = match self.caches.withdraw() {
+        let pairs = match self.caches.withdraw(usize::MAX) {
             Some(pairs) => pairs,
             None => self.fresh_pairs(heap, request, class),
         };
@@ -260,12 +260,7 @@ impl Slots {
             return false;
         }
         let _in_hand = self.take_in_hand();
-        let pairs = if let Some(mut pairs) = self.caches.withdraw() {
-            let rest = pairs.split_off(pairs.len().min(most));
-            if !rest.is_empty() && !self.caches.deposit(&rest) {
-                // Others have filled the depot meanwhile.
-                pairs.extend(rest);
-            }
+        let pairs = if let Some(pairs) = self.caches.withdraw(most) {
             pairs
         } else if let Some(any) = self.caches.all().find(|any| any.cache().cached() > 0) {
             any.with(&heap.readers, |cache| cache.empty_some(most))
@@ -291,7 +286,7 @@ impl Slots {
             let pairs = any.with(&heap.readers, |cache| cache.empty());
             self.release(heap, &pairs);
         }
-        while let Some(pairs) = self.caches.withdraw() {
+        while let Some(pairs) = self.caches.withdraw(usize::MAX) {
             self.release(heap, &pairs);
         }
     }

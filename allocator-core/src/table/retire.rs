@@ -17,7 +17,7 @@ use crate::cache::{Any, Batch, Cache, Pair, Retired};
 use crate::grace::Grace;
 use crate::heap::Inner;
 use crate::slot::Snapshot;
-use crate::sync::atomic::{AtomicUsize, Ordering, fence};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::threads;
 
 /// How far a reclamation goes.
@@ -134,9 +134,15 @@ impl Slots {
     /// for readers.
     pub(crate) fn reclaim_some(&self, heap: &Inner, most: usize) -> bool {
         debug_assert!(self.is_plain());
+        let got = self.reclaim_some_of(heap, most);
+        // After our last step into each cache, as in `reclaim_cache`: the table's end may have missed what we had in hand.
         if self.is_closed() {
-            return self.reclaim(heap, Effort::All) > 0;
+            return self.reclaim(heap, Effort::All) > 0 || got;
         }
+        got
+    }
+
+    fn reclaim_some_of(&self, heap: &Inner, most: usize) -> bool {
         for home in self.caches.all().filter(|home| home.cache().retired() > 0) {
             close_batch(heap, home, Effort::All);
             let Some((_in_hand, mut objects)) = self.take_ready(heap, home) else { continue };
@@ -173,8 +179,8 @@ impl Slots {
         // retire each other as they are dropped is followed.
         let follow = effort == Effort::All && home.is_own() && !self.is_plain();
         close_batch(heap, home, effort);
-        // SeqCst: with the fence in `close`, either the table's end finds the batch, or we see the end.
-        fence(Ordering::SeqCst);
+        // No fence, the lock of the cache is enough: the table's end steps into it after we did, and finds the batch, or
+        // before, and we see the end.
         if self.is_closed() {
             // Nobody reads through the table any more, and nobody else would look here again.
             let _in_hand = self.take_in_hand();
@@ -225,11 +231,12 @@ impl Slots {
 
     #[cold]
     fn push_held(&self, object: Pair) {
+        // No fence: the lock of the list is enough. A table that ends looks at the list at last (`close`); where it did so
+        // before this, we find it closed, and look after this (`settle_all`). So one look comes after this and after the fence
+        // of `close`, and frees the object unless the last pin does. The owner of that pin may have missed the end: then the
+        // fences make our look see the pin gone. Or have looked at the list before this: then the lock does. Or it
+        // looks later, and finds the object.
         self.held.lock().push(object);
-        // SeqCst: with the fence in `last_hold_gone`, either we see the last pin gone (in `reclaim_held`), or
-        // its owner sees the object on the list. Needed only once the pool is gone, when nobody else
-        // would look.
-        fence(Ordering::SeqCst);
     }
 
     /// Drops an object and recycles its slot and block, these even when the drop panics.
@@ -257,8 +264,8 @@ impl Slots {
 
     pub(super) fn is_closed(&self) -> bool {
         // Acquire: whoever sees the table closed may free what others have read. Partner: the Release in `close`, which
-        // comes after all that was done with the table. That one of two sees the other is the work of the
-        // fences in `close`, `push_held`, `reclaim_cache` and `last_hold_gone`.
+        // comes after all that was done with the table. That one of two sees the other is the work of the fences in `close`
+        // and `last_hold_gone`, and of the locks of the list of held objects and of each cache.
         self.closed.load(Ordering::Acquire)
     }
 

@@ -113,7 +113,7 @@ impl Drop for Sweep<'_> {
 impl Slots {
     /// The last pin of the object at `offset` was let go: where the table is gone, nobody else would drop it.
     pub(super) fn last_hold_gone(&self, heap: &Inner, offset: u32) {
-        // SeqCst: see `push_held` and `close`.
+        // SeqCst: see `close`.
         fence(Ordering::SeqCst);
         if self.is_closed() && with_swept(self, |swept| swept.gone.push(offset)).is_none() {
             let sweep = Sweep::new(self, heap);
