@@ -87,6 +87,8 @@ impl PerThread for Readers {
         self.closed.load(Ordering::Relaxed)
     }
 
+    fn left(&self, _: &Record) {}
+
     fn taken(record: &Record) {
         record.set_owner(threads::number());
     }

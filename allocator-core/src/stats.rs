@@ -172,8 +172,7 @@ fn space_of(store: &Store, looks: usize) -> SpaceStats {
 /// How much of the committed memory serves blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Usage {
-    /// Bytes of blocks in use, with their share of the headers of their pages; what threads keep and what is
-    /// retired included.
+    /// Bytes of blocks in use, with their share of the headers of their pages; what threads keep included.
     pub(crate) live: u64,
     /// Bytes of pages that were used and not given back.
     pub(crate) committed: u64,
@@ -191,8 +190,10 @@ impl Usage {
     }
 }
 
-/// Asks each stripe and the centre for its counters. O(stripes), one lock at a time.
-pub(crate) fn usage(store: &Store) -> Usage {
+/// Asks each stripe and the centre for its counters, and each thread for what it has retired. O(stripes and caches), one lock at a
+/// time.
+pub(crate) fn usage(inner: &Inner) -> Usage {
+    let store = &inner.store;
     // Nobody asks for the largest free run.
     let space = space_of(store, 1);
     let page = u64::from(store.shared.pages.page()) * GRANULE as u64;
@@ -203,16 +204,19 @@ pub(crate) fn usage(store: &Store) -> Usage {
     };
     let in_stripes: u64 = space.stripes.iter().map(of_pages).sum();
     let committed = space.committed as u64;
+    let retired: usize = inner.tables.all().iter().map(|table| table.retired_bytes()).sum();
+    let live = (in_stripes + space.central_used(store) as u64).saturating_sub(retired as u64);
     // Headers of slabs whose ends were given back are shared by few.
-    Usage { live: (in_stripes + space.central_used(store) as u64).min(committed), committed }
+    Usage { live: live.min(committed), committed }
 }
 
 impl Heap {
     /// The share of the committed memory that serves no block: `1 - live / committed`, 0 for a heap that nothing
-    /// was put into. What threads keep and what is retired counts as live; headers count as what they belong to.
+    /// was put into. What threads keep counts as live, and what is removed as waste, though its own pool may have to
+    /// [reclaim](crate::Table::reclaim) it first; headers count as what they belong to.
     ///
-    /// Cheap, unlike [`stats`](Self::stats): O(stripes), one lock at a time, nothing is scanned and the system is not
-    /// asked. Not exact while others allocate. Memory over a caller's buffer is never given back, so there the
+    /// Cheap, unlike [`stats`](Self::stats): O(stripes, and threads of each pool), one lock at a time, nothing is scanned and the
+    /// system is not asked. Not exact while others allocate. Memory over a caller's buffer is never given back, so there the
     /// share falls only as the heap fills up.
     ///
     /// ```
@@ -226,7 +230,7 @@ impl Heap {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn waste(&self) -> f64 {
-        usage(&self.inner().store).waste()
+        usage(self.inner()).waste()
     }
 
     /// The counters of the heap. Exact while nothing else goes on. O(slots and pages of the system), one lock

@@ -161,6 +161,9 @@ pub(crate) trait PerThread: Sized + 'static {
     /// The calling thread has taken a node.
     fn taken(value: &Self::Value);
 
+    /// The calling thread leaves a node, for good.
+    fn left(&self, value: &Self::Value);
+
     /// Whether others can have the value of a node that was lent: its last owner does not come back to it.
     fn is_free(value: &Self::Value) -> bool;
 
@@ -226,10 +229,11 @@ impl<S: PerThread> Mine<S> {
 
 impl<S: PerThread> Drop for Mine<S> {
     fn drop(&mut self) {
-        for (_set, node) in self.0.get_mut().drain(..) {
+        for (set, node) in self.0.get_mut().drain(..) {
             S::with_latest(|latest| latest.forget(node));
-            // SAFETY: `_set` keeps the node alive, and this thread owns it.
+            // SAFETY: `set` keeps the node alive, and this thread owns it.
             let node = unsafe { &*node };
+            set.left(&node.value);
             if S::is_free(&node.value) {
                 node.disown();
             } else {

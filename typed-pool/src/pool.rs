@@ -156,7 +156,7 @@ impl<T> Pool<T> {
     ///
     /// One compare-and-swap, no lock; waits for a copy of this very object at most. Once in 128 to 2048
     /// removals of a thread, or after 256 KiB, it pays for a barrier where other threads use the
-    /// heap, and drops what was removed earlier. See [`take`](Self::take) for a value that is wanted
+    /// heap, and drops what was removed earlier, by threads that have ended since, too. See [`take`](Self::take) for a value that is wanted
     /// back.
     ///
     /// # Panics

@@ -113,6 +113,11 @@ impl Limits {
         usize::from(self.pairs[class])
     }
 
+    /// Bytes of each object, where all have as many.
+    pub(super) fn object(&self) -> Option<usize> {
+        self.object
+    }
+
     /// The only class that is kept, where objects are of one size.
     pub(super) fn only_class(&self) -> Option<usize> {
         self.object.and_then(|_| self.pairs.iter().position(|pairs| *pairs > 0))
@@ -148,8 +153,6 @@ impl Retired {
 pub(super) struct Cells {
     /// Retired since the last batch was closed. Full when it is a batch.
     open: Box<[Pair]>,
-    /// Bytes of these, where each has its own size.
-    open_bytes: usize,
     /// Objects that make the next batch; 0 before the first one.
     batch: usize,
     /// For the next batch: the buffer of an old one, or nothing.
@@ -171,7 +174,6 @@ impl Cells {
         Self {
             open: Box::default(),
             spare: Box::default(),
-            open_bytes: 0,
             batch: 0,
             waiting: VecDeque::new(),
             ready: Retired::default(),
@@ -230,8 +232,9 @@ impl Inside<'_> {
     #[inline(always)]
     pub(super) fn try_retire_of(&mut self, object: Pair, bytes: usize) -> Option<bool> {
         let is_batch = self.try_retire(object)?;
-        self.cells.open_bytes += bytes;
-        Some(is_batch || self.cells.open_bytes >= BATCH_BYTES)
+        let bytes = get(&self.counters.open_bytes) + bytes;
+        set(&self.counters.open_bytes, bytes);
+        Some(is_batch || bytes >= BATCH_BYTES)
     }
 
     /// Retires an object that ended its life, and makes room for it. `bytes` are those of its block.
@@ -255,7 +258,7 @@ impl Inside<'_> {
     fn open_bytes(&self) -> usize {
         match self.limits.object {
             Some(object) => object * get(&self.counters.open),
-            None => self.cells.open_bytes,
+            None => get(&self.counters.open_bytes),
         }
     }
 
@@ -279,9 +282,9 @@ impl Inside<'_> {
             pairs.truncate(len);
             pairs
         };
-        self.cells.open_bytes = 0;
+        set(&self.counters.open_bytes, 0);
         set(&self.counters.open, 0);
-        self.counters.add_closed(len);
+        self.counters.add_closed(len, bytes);
         self.counters.add_balance(-(len as isize));
         Some(Retired { pairs, bytes })
     }
@@ -312,7 +315,7 @@ impl Inside<'_> {
         while waiting.front_mut().is_some_and(|batch| batch.grace.poll()) {
             objects.append(waiting.pop_front().expect("there is a first one").objects);
         }
-        self.counters.sub_closed(objects.pairs.len());
+        self.counters.sub_closed(objects.pairs.len(), objects.bytes);
         objects
     }
 
@@ -321,20 +324,14 @@ impl Inside<'_> {
         let mut objects = self.close_open(true).unwrap_or_default();
         objects.append(core::mem::take(&mut self.cells.ready));
         self.cells.waiting.drain(..).for_each(|batch| objects.append(batch.objects));
-        self.counters.sub_closed(objects.pairs.len());
+        self.counters.sub_closed(objects.pairs.len(), objects.bytes);
         objects
     }
 
     /// Puts retired objects back that nobody sees any more.
     pub(crate) fn put_back(&mut self, objects: Retired) {
-        self.counters.add_closed(objects.pairs.len());
+        self.counters.add_closed(objects.pairs.len(), objects.bytes);
         self.cells.ready.append(objects);
-    }
-
-    /// Bytes of the retired objects.
-    pub(super) fn retired_bytes(&self) -> usize {
-        let waiting = self.cells.waiting.iter().map(|batch| batch.objects.bytes);
-        self.open_bytes() + waiting.sum::<usize>() + self.cells.ready.bytes
     }
 
     /// Keeps pairs that nobody sees any more, the last of them first in line, in a table whose objects are of one size.

@@ -13,8 +13,11 @@ pub(crate) fn mix(words: u64, word: u64) -> u64 {
 pub(super) struct Counters {
     /// Pairs on the open list.
     pub(super) open: AtomicUsize,
-    /// Retired objects that are not on it.
+    /// Bytes of these, where each has its own size.
+    pub(super) open_bytes: AtomicUsize,
+    /// Retired objects that are not on the open list, and their bytes.
     pub(super) closed: AtomicUsize,
+    closed_bytes: AtomicUsize,
     /// Pairs in the magazine of a table whose objects are of one size.
     pub(super) magazine: AtomicUsize,
     /// Pairs in the magazines of the table of raw blocks.
@@ -63,6 +66,13 @@ impl Counters {
         peek(&self.open) + peek(&self.closed)
     }
 
+    /// Their bytes; `object` where all have as many.
+    pub(super) fn retired_bytes(&self, object: Option<usize>) -> usize {
+        let open =
+            object.map_or_else(|| peek(&self.open_bytes), |object| object * peek(&self.open));
+        open + peek(&self.closed_bytes)
+    }
+
     pub(super) fn cached(&self) -> usize {
         peek(&self.magazine) + peek(&self.by_class)
     }
@@ -86,13 +96,15 @@ impl Counters {
         self.balance.store(balance, Ordering::Relaxed);
     }
 
-    pub(super) fn add_closed(&self, more: usize) {
+    pub(super) fn add_closed(&self, more: usize, bytes: usize) {
         set(&self.closed, get(&self.closed) + more);
+        set(&self.closed_bytes, get(&self.closed_bytes) + bytes);
         self.turn();
     }
 
-    pub(super) fn sub_closed(&self, fewer: usize) {
+    pub(super) fn sub_closed(&self, fewer: usize, bytes: usize) {
         if fewer > 0 {
+            set(&self.closed_bytes, get(&self.closed_bytes) - bytes);
             set_taken(&self.closed, get(&self.closed) - fewer);
             self.turn();
         }

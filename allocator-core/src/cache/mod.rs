@@ -45,6 +45,8 @@ pub(crate) struct Caches {
     depot: Mutex<Vec<Vec<Pair>>>,
     /// Pairs in the depot; stored under its lock.
     in_depot: AtomicUsize,
+    /// A thread that ended may have left retired objects.
+    has_left: AtomicBool,
     /// The table is gone; threads may forget their caches.
     closed: AtomicBool,
 }
@@ -102,6 +104,7 @@ impl Own<'_> {
 impl Drop for Own<'_> {
     fn drop(&mut self) {
         if self.tenure == Tenure::Once {
+            self.caches.left(&self.node().value);
             self.node().disown();
         }
     }
@@ -119,6 +122,11 @@ impl<'c> Any<'c> {
     /// Whether it is the calling thread's.
     pub(crate) fn is_own(&self) -> bool {
         self.own
+    }
+
+    /// Whether no thread has it.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.node.is_vacant()
     }
 
     pub(crate) fn cache(&self) -> &'c Cache {
@@ -157,7 +165,23 @@ impl Caches {
             roster: Roster::new(),
             depot: Mutex::new(Vec::new()),
             in_depot: AtomicUsize::new(0),
+            has_left: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Retired objects are in a cache without a thread, whose batches nobody would reclaim.
+    pub(crate) fn note_left(&self) {
+        // Relaxed: a hint. Who misses it finds it the next time.
+        self.has_left.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the note that there are such, if somebody made it.
+    pub(crate) fn take_left(&self) -> bool {
+        // Relaxed: as above. What is in the caches is behind their locks.
+        self.has_left.load(Ordering::Relaxed) && {
+            self.has_left.store(false, Ordering::Relaxed);
+            true
         }
     }
 
@@ -251,12 +275,11 @@ impl Caches {
         sum
     }
 
-    /// Number and bytes of the retired objects. Steps into each cache.
-    pub(crate) fn retired(&self, readers: &Readers) -> (usize, usize) {
-        let any = self.all().filter(|any| any.cache().retired() > 0);
-        any.fold((0, 0), |sum, any| {
-            let bytes = any.with(readers, |cache| cache.retired_bytes());
-            (sum.0 + any.cache().retired(), sum.1 + bytes)
+    /// Number and bytes of the retired objects. O(caches); no lock.
+    pub(crate) fn retired(&self) -> (usize, usize) {
+        let object = self.limits.object();
+        self.roster.iter().map(|node| &node.value.counters).fold((0, 0), |sum, counters| {
+            (sum.0 + counters.retired(), sum.1 + counters.retired_bytes(object))
         })
     }
 
@@ -341,6 +364,12 @@ impl PerThread for Caches {
     }
 
     fn taken(_: &Cache) {}
+
+    fn left(&self, cache: &Cache) {
+        if cache.retired() > 0 {
+            self.note_left();
+        }
+    }
 
     /// Whoever comes next finds all of it where it should be.
     fn is_free(_: &Cache) -> bool {

@@ -37,8 +37,8 @@ const THREAD_NAME: &str = "defragmenter";
 /// It keeps no heap alive: when the last clone, pool and pin of the heap is gone, so is its memory, after the slice that is
 /// under way at that moment, and the thread ends by itself.
 ///
-/// A guard that somebody keeps open lets it rest ever longer. It drops no objects: what a pool with `Drop` has removed counts as
-/// live until a call on that pool reclaims it. Over a [buffer](crate::HeapBuilder::buffer) of the caller's no page can be
+/// A guard that somebody keeps open lets it rest ever longer. It drops no objects: what a pool with `Drop` has removed is waste
+/// that it cannot mend, and [rests](DefragmenterState::Resting) beside, until a call on that pool reclaims it. Over a [buffer](crate::HeapBuilder::buffer) of the caller's no page can be
 /// given back, so moving would not lower the waste: there it only looks, and stays [idle](DefragmenterState::Idle).
 ///
 /// ```
@@ -89,7 +89,8 @@ pub enum DefragmenterState {
     Idle,
     /// It moves blocks, slice by slice.
     Active,
-    /// Much is wasted, but the last passes could not mend it: guards and pins are in the way, or nothing is left to move.
+    /// Much is wasted, but the last passes could not mend it: guards and pins are in the way, removed objects wait for a call
+    /// on their own pool, or nothing is left to move.
     /// It tries again later, each time twice as late, or as soon as clearly more is wasted.
     Resting,
     /// It was told to stop.
@@ -250,7 +251,7 @@ impl Worker {
     /// Looks at the heap, and runs a slice where one is due; how long to pause then.
     fn turn(&self, heap: &Inner, pace: &mut Pace) -> Duration {
         let start = Instant::now();
-        let before = usage(&heap.store);
+        let before = usage(heap);
         let mut pause = pace.interval();
         if !heap.store.memory().can_release() {
             // Whatever it moves, no less is committed.
@@ -261,7 +262,7 @@ impl Worker {
         if pace.is_due(before, start) {
             let report = run(heap, Budget::unlimited().time(pace.slice()));
             let busy = start.elapsed();
-            let after = usage(&heap.store);
+            let after = usage(heap);
             let Verdict { futile, pause: next } = pace.after(after, &report, busy, Instant::now());
             pause = next;
             self.shared.control.lock().stats.note_pass(report, busy, futile);

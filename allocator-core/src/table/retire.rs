@@ -23,7 +23,8 @@ use crate::threads;
 /// How far a reclamation goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Effort {
-    /// The thread's own cache, once it has a full batch; what becomes free stays in the cache.
+    /// The thread's own cache, once it has a full batch; what becomes free stays in the cache. And what threads left that have
+    /// ended.
     Batch,
     /// All caches, everything whose grace period is over by now; what becomes free goes back to the store.
     All,
@@ -121,11 +122,26 @@ impl Slots {
             for home in self.caches.all().filter(|home| !home.is_own()) {
                 freed += self.reclaim_cache(heap, home, effort, usize::MAX);
             }
+        } else if self.caches.take_left() {
+            freed += self.reclaim_left(heap);
         }
         // What is dropped may retire more, which goes into the own cache: that one comes last, and again, until as many were
         // dropped as there were: a drop that puts in what it retires would go on for ever.
         if busy.is_some() {
             freed += self.reclaim_cache(heap, own.any(), effort, most);
+        }
+        freed
+    }
+
+    /// Reclaims what threads that ended had retired; notes again where guards keep some of it. O(caches).
+    fn reclaim_left(&self, heap: &Inner) -> usize {
+        let is_left = |home: &Any<'_>| home.cache().retired() > 0 && home.is_vacant();
+        let mut freed = 0;
+        for home in self.caches.all().filter(is_left) {
+            freed += self.reclaim_cache(heap, home, Effort::All, usize::MAX);
+            if home.cache().retired() > 0 {
+                self.caches.note_left();
+            }
         }
         freed
     }
@@ -279,8 +295,13 @@ impl Slots {
             };
             (held.len(), held.iter().map(bytes).sum::<usize>())
         };
-        let retired = self.caches.retired(&heap.readers);
+        let retired = self.caches.retired();
         (held.0 + retired.0, held.1 + retired.1)
+    }
+
+    /// Bytes of retired objects; pinned ones do not count. O(caches); no lock.
+    pub(crate) fn retired_bytes(&self) -> usize {
+        self.caches.retired().1
     }
 
     /// Whether retired objects wait for grace periods, or something is in the hands of another thread; objects that
