@@ -9,7 +9,7 @@ use crate::iter::IterMut;
 use crate::many::BATCH;
 use crate::pool::Pool;
 use crate::reference::RefMut;
-use allocator_core::Handle;
+use allocator_core::{Handle, TakeError};
 use core::fmt;
 use core::iter::FusedIterator;
 
@@ -33,6 +33,28 @@ impl<T> Pool<T> {
     /// ```
     pub fn get_mut(&mut self, handle: Handle<T>) -> Option<RefMut<'_, T>> {
         self.objects.exclusive(handle).map(RefMut::new)
+    }
+
+    /// Takes the value out at once: whoever has the pool alone waits for nobody but a copy of this very object, whatever guards
+    /// of the heap are open, and may have guards itself. [`take`](Self::take) waits for all guards of the heap, those of other pools too. O(1).
+    ///
+    /// # Errors
+    /// Stale, or pinned; the object is as it was.
+    ///
+    /// ```
+    /// # use typed_pool::{Heap, Pool, TakeError};
+    /// let heap = Heap::builder().capacity(1 << 16).build()?;
+    /// let (mut pool, other) = (Pool::new(&heap)?, Pool::new(&heap)?);
+    /// let (mine, theirs) = (pool.insert(String::from("mine"))?, other.insert(7)?);
+    /// let reader = other.get(theirs);
+    /// assert_eq!(pool.try_take(mine), Err(TakeError::OwnGuard)); // it does not know whose guard that is
+    /// assert_eq!(pool.take_mut(mine)?, "mine");
+    /// assert_eq!(pool.take_mut(mine), Err(TakeError::Stale));
+    /// # drop(reader);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn take_mut(&mut self, handle: Handle<T>) -> Result<T, TakeError> {
+        self.objects.take_mut(handle)
     }
 
     /// All objects that are not pinned, mutably, with their handles. Each [`RefMut`] carries a

@@ -10,7 +10,8 @@ impl<T> Pool<T> {
     /// running defragmentation, up to the heap's patience (1 s by default).
     ///
     /// When it returns nobody sees the object any more, so the value is really the caller's.
-    /// Objects that need not come back are cheaper to [`remove`](Self::remove). One barrier and a
+    /// Guards of other pools of the heap count as well: who has the pool as `&mut` need not wait for any, with
+    /// [`take_mut`](Self::take_mut). Objects that need not come back are cheaper to [`remove`](Self::remove). One barrier and a
     /// grace period a call; one such call of a heap runs at a time.
     ///
     /// # Errors

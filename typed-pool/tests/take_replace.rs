@@ -6,8 +6,8 @@ mod common;
 
 use common::{Drops, heap, heaps, panics};
 use std::cell::Cell;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use typed_pool::{AllocErrorKind, Heap, Pool, RcuError, TakeError};
@@ -287,4 +287,35 @@ fn an_update_that_replaces_its_object_itself_is_computed_anew() {
         assert!(pool.is_empty());
         heap.verify().unwrap();
     }
+}
+
+/// Whoever has the pool alone is in nobody's way, and nobody in his: guards of another pool of the heap are no obstacle.
+#[test]
+fn the_only_owner_takes_at_once_while_another_pool_is_read() {
+    let heap =
+        Heap::builder().capacity(1 << 16).patience(Duration::from_secs(3600)).build().unwrap();
+    let (mut pool, other) = (Pool::new(&heap).unwrap(), Pool::new(&heap).unwrap());
+    let handles = [1, 2, 3].map(|value| pool.insert(vec![value; 9]).unwrap());
+    let theirs = other.insert(7).unwrap();
+    let (entered, is_entered) = mpsc::channel();
+    let (leave, may_leave) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let _guard = other.get(theirs);
+            entered.send(()).unwrap();
+            may_leave.recv().unwrap();
+        });
+        is_entered.recv().unwrap();
+        assert_eq!(pool.take_mut(handles[0]), Ok(vec![1; 9]));
+        assert_eq!(pool.take_mut(handles[0]), Err(TakeError::Stale));
+        let pin = pool.pin(handles[1]).unwrap();
+        assert_eq!(pool.take_mut(handles[1]), Err(TakeError::Pinned));
+        drop(pin);
+        let own = heap.enter();
+        assert_eq!(pool.take_mut(handles[1]), Ok(vec![2; 9]));
+        drop(own);
+        assert_eq!((pool.len(), pool.get(handles[2]).unwrap()[0]), (1, 3));
+        leave.send(()).unwrap();
+    });
+    heap.verify().unwrap();
 }
