@@ -9,6 +9,7 @@ use crate::guard::Guard;
 use crate::handle::Handle;
 use crate::head::{Head, Size};
 use crate::heap::{Heap, Inner};
+use crate::raw::Wipe;
 use crate::slot;
 use crate::sync::Backoff;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -330,6 +331,8 @@ impl Inner {
             return Err(AccessError::Stale.into());
         }
         core::mem::forget(release);
+        // Held exclusively, and its slot names the other block.
+        self.store.wipe(Wipe::Moved, held.offset);
         block::bury(held.head.header);
         self.raw.retire_bare(self, held.offset, held.head.room());
         Ok(())

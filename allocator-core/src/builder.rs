@@ -5,7 +5,7 @@ use crate::error::BuildError;
 use crate::heap::{Heap, Settings};
 use crate::policy::Policy;
 use crate::raw::os::membarrier;
-use crate::raw::{Buffer, GRANULE, Memory};
+use crate::raw::{Buffer, GRANULE, Memory, Wipe};
 use crate::size_class;
 use std::time::Duration;
 
@@ -70,6 +70,8 @@ pub struct HeapBuilder {
     patience: Duration,
     compact_when_full: bool,
     thread_cache: Option<usize>,
+    zero_on_move: bool,
+    zero_on_free: bool,
 }
 
 impl HeapBuilder {
@@ -85,6 +87,8 @@ impl HeapBuilder {
             patience: Duration::from_secs(1),
             compact_when_full: false,
             thread_cache: None,
+            zero_on_move: false,
+            zero_on_free: false,
         }
     }
 
@@ -164,6 +168,35 @@ impl HeapBuilder {
         self
     }
 
+    /// Whether bytes are overwritten with zeroes where something was moved away from: by a defragmentation, by a resize, or because
+    /// a value was taken out; off by default. So a secret whose `Drop` erases it leaves no copy in free memory. O(size) for each.
+    pub fn zero_on_move(mut self, on: bool) -> Self {
+        self.zero_on_move = on;
+        self
+    }
+
+    /// Whether the bytes of each block are overwritten with zeroes when it becomes free, or is moved; off by default. That is when
+    /// nobody can see it any more, which may be some time after it was removed ([`Heap::flush`]). What is alive when a heap ends
+    /// is overwritten too. O(size) for each.
+    ///
+    /// Values on their way into a heap and out of it leave copies elsewhere, of which the heap knows nothing.
+    ///
+    /// ```
+    /// # use allocator_core::Heap;
+    /// let heap = Heap::builder().capacity(1 << 16).zero_on_free(true).build()?;
+    /// let secret = heap.allocate_bytes(b"a secret")?;
+    /// let place = heap.read(secret)?.as_ptr();
+    /// heap.deallocate(secret)?;
+    /// heap.flush();
+    /// // SAFETY: memory of the heap, which is mapped as long as that is there; nobody else uses it.
+    /// assert_eq!(unsafe { place.read() }, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn zero_on_free(mut self, on: bool) -> Self {
+        self.zero_on_free = on;
+        self
+    }
+
     /// Makes the heap.
     ///
     /// # Errors
@@ -182,7 +215,12 @@ impl HeapBuilder {
             Some(buffer) => Memory::over(buffer),
             None => Memory::map(granules(capacity), self.huge_pages),
         };
-        let memory = memory.ok_or(BuildError::NoMemory { bytes: capacity })?;
+        let mut memory = memory.ok_or(BuildError::NoMemory { bytes: capacity })?;
+        memory.set_wipe(match (self.zero_on_free, self.zero_on_move) {
+            (true, _) => Wipe::Freed,
+            (false, true) => Wipe::Moved,
+            (false, false) => Wipe::Never,
+        });
         let settings = Settings {
             capacity: capacity.min(largest_block(&memory)),
             // Small heaps of first fit are one space; slabs pay from a few pages on.

@@ -20,7 +20,7 @@ use crate::grace::Grace;
 use crate::head::{Head, Size};
 use crate::heap::Inner;
 use crate::placement::Run;
-use crate::raw::GRANULE;
+use crate::raw::{GRANULE, Wipe};
 use crate::slot::{self, LockOutcome, Snapshot};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -236,7 +236,10 @@ impl Locked<'_> {
         self.copy(heap, place);
         self.adopt_size(&head);
         pass.note_move(self.bytes);
+        let offset = self.victim.offset;
         self.publish(place);
+        // Nobody can see the old place any more, which is the mover's until it is freed.
+        heap.store.wipe(Wipe::Moved, offset);
         true
     }
 

@@ -18,8 +18,8 @@ use crate::block::{Owner, Shape};
 use crate::chunk::{self, Kind};
 use crate::heap::Inner;
 use crate::placement::{Need, Run};
-use crate::raw::GRANULE;
 use crate::raw::os::OS_PAGE;
+use crate::raw::{GRANULE, Wipe};
 use crate::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -243,6 +243,11 @@ fn slide_over(
         locked.publish(target + chunk::HEADER);
         spare.add(Run { start: hole.start, len: target - hole.start });
         hole = Run { start: place.end(), len: chunk.end() - place.end() };
+        if memory.wipes(Wipe::Moved) {
+            // What of the old place is not part of the new one.
+            let from = place.end().max(offset);
+            memory.wipe(from, (chunk.end() - from) as usize * GRANULE);
+        }
         places.push(place);
     }
     spare.add(hole);

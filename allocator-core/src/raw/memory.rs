@@ -9,6 +9,7 @@
 //! Every access is bounds-checked, so a wrong offset can never leave the buffer. That it does not hit
 //! bytes of a live object is the invariant of the callers: spaces and slabs only name granules they own.
 
+use super::buffer::{Buffer, Owned};
 use super::os::{Mapping, OS_PAGE, can_release, prefer_huge_pages, resident};
 use super::prefetch::fetch;
 use super::together::release_all;
@@ -22,65 +23,14 @@ use core::sync::atomic::Ordering;
 /// Pages of the operating system in a huge one.
 const HUGE: usize = (2 << 20) / OS_PAGE;
 
-/// A buffer that the caller brings along instead of mapped memory.
-///
-/// Made from a `Box<[u8]>`, a `Vec<u8>` or a `&'static mut [u8]`, initialised or not.
-#[derive(Debug)]
-pub struct Buffer(Owned);
-
-#[derive(Debug)]
-enum Owned {
-    Boxed(Box<[MaybeUninit<u8>]>),
-    Static(&'static mut [MaybeUninit<u8>]),
-}
-
-impl Buffer {
-    /// Bytes of the buffer.
-    pub fn len(&self) -> usize {
-        match &self.0 {
-            Owned::Boxed(bytes) => bytes.len(),
-            Owned::Static(bytes) => bytes.len(),
-        }
-    }
-
-    /// Whether the buffer has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl From<Box<[MaybeUninit<u8>]>> for Buffer {
-    fn from(bytes: Box<[MaybeUninit<u8>]>) -> Self {
-        Self(Owned::Boxed(bytes))
-    }
-}
-
-impl From<Box<[u8]>> for Buffer {
-    fn from(bytes: Box<[u8]>) -> Self {
-        let raw = Box::into_raw(bytes) as *mut [MaybeUninit<u8>];
-        // SAFETY: the same allocation and layout; initialised bytes are valid `MaybeUninit` bytes.
-        Self(Owned::Boxed(unsafe { Box::from_raw(raw) }))
-    }
-}
-
-impl From<Vec<u8>> for Buffer {
-    fn from(bytes: Vec<u8>) -> Self {
-        bytes.into_boxed_slice().into()
-    }
-}
-
-impl From<&'static mut [MaybeUninit<u8>]> for Buffer {
-    fn from(bytes: &'static mut [MaybeUninit<u8>]) -> Self {
-        Self(Owned::Static(bytes))
-    }
-}
-
-impl From<&'static mut [u8]> for Buffer {
-    fn from(bytes: &'static mut [u8]) -> Self {
-        let raw = bytes as *mut [u8] as *mut [MaybeUninit<u8>];
-        // SAFETY: the same bytes, borrowed for ever; nobody reads them as `u8` any more.
-        Self(Owned::Static(unsafe { &mut *raw }))
-    }
+/// When bytes that are no longer needed are overwritten with zeroes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Wipe {
+    Never,
+    /// After they were copied elsewhere: by a mover, a resize, or who took a value out.
+    Moved,
+    /// Whenever a place becomes free.
+    Freed,
 }
 
 /// Who keeps the memory behind [`Memory`] alive, and gives it back in the end.
@@ -103,6 +53,7 @@ pub(crate) struct Memory {
     owner: Owner,
     /// The system was asked to back it with huge pages.
     huge_pages: bool,
+    wipe: Wipe,
     #[cfg(loom)]
     shadow: shadow::Shadow,
 }
@@ -154,6 +105,7 @@ impl Memory {
             hi,
             owner,
             huge_pages: false,
+            wipe: Wipe::Never,
             #[cfg(loom)]
             shadow: shadow::Shadow::default(),
         }
@@ -298,6 +250,24 @@ impl Memory {
         self.header(index)
     }
 
+    /// Says when bytes are to be overwritten.
+    pub(crate) fn set_wipe(&mut self, wipe: Wipe) {
+        self.wipe = wipe;
+    }
+
+    /// Whether bytes are to be overwritten after what `what` says.
+    #[inline]
+    pub(crate) fn wipes(&self, what: Wipe) -> bool {
+        self.wipe >= what
+    }
+
+    /// Overwrites bytes with zeroes, from the first of a granule on. As with [`set_word`](Self::set_word) they belong to the
+    /// caller, and nobody needs them.
+    pub(crate) fn wipe(&self, offset: u32, bytes: usize) {
+        // SAFETY: the caller has them alone.
+        unsafe { self.zero(offset, 0, bytes) };
+    }
+
     /// Fills the bytes of a block with zeroes, from its `from`-th byte on.
     ///
     /// # Safety
@@ -402,6 +372,12 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
+        if self.wipe == Wipe::Freed && !matches!(self.owner, Owner::Mapped(_)) {
+            // Raw blocks that were never freed are now. The system does the same with its pages.
+            let start = self.base.wrapping_add(self.lo as usize * GRANULE);
+            // SAFETY: the usable granules of the buffer, which nobody uses any more.
+            unsafe { start.write_bytes(0, (self.hi - self.lo) as usize * GRANULE) };
+        }
         if let Owner::Boxed(raw) = self.owner {
             // SAFETY: the pointer came from `Box::into_raw` in `over`, and nothing uses the buffer now.
             drop(unsafe { Box::from_raw(raw) });

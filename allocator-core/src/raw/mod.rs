@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+mod buffer;
 pub(crate) mod memory;
 pub(crate) mod os;
 pub(crate) mod prefetch;
@@ -12,10 +13,10 @@ pub(crate) mod together;
 pub(crate) mod words;
 pub(crate) mod zeroed;
 
+pub use buffer::Buffer;
 #[cfg(loom)]
 pub(crate) use memory::Borrowed;
-pub use memory::Buffer;
-pub(crate) use memory::Memory;
+pub(crate) use memory::{Memory, Wipe};
 pub(crate) use words::WordArray;
 pub(crate) use zeroed::ZeroedWords;
 

@@ -3,6 +3,7 @@
 use super::Store;
 use crate::central::Central;
 use crate::chunk;
+use crate::raw::Wipe;
 use crate::stripe::Stripe;
 use crate::sync::{Mutex, MutexGuard, hand_over, lock_soon};
 
@@ -49,6 +50,11 @@ impl<'s> Freeing<'s> {
         for offset in offsets {
             // The block's bytes are given up: whoever gets them next writes.
             self.store.memory().track_write(offset);
+            if !self.soon {
+                // What a mover leaves it has wiped itself.
+                // Nobody can see the block any more, and it is ours until it is freed.
+                self.store.wipe(Wipe::Freed, offset);
+            }
             while !self.free(offset) {}
         }
     }

@@ -8,7 +8,7 @@ use crate::chunk::{self, Kind};
 use crate::pages::{Label, PageMap};
 use crate::placement::{AnyPlacement, FirstFit, Need, Run, Tlsf};
 use crate::policy::Policy;
-use crate::raw::{GRANULE, Memory};
+use crate::raw::{GRANULE, Memory, Wipe};
 use crate::segment::Segments;
 use crate::size_class::{CLASSES, Classes};
 use crate::slab::Slabs;
@@ -169,6 +169,15 @@ impl Store {
         }
     }
 
+    /// Overwrites the bytes of the block at `offset` with zeroes, where the heap does so after what `what` says. The caller has
+    /// the block alone, and nobody needs its bytes.
+    #[inline]
+    pub(crate) fn wipe(&self, what: Wipe, offset: u32) {
+        if self.memory().wipes(what) {
+            self.memory().wipe(offset, self.head(offset).room());
+        }
+    }
+
     /// Whether a block begins at `offset`. The caller holds the lock under which it would be freed.
     pub(crate) fn is_block(&self, offset: u32) -> bool {
         match self.shared.pages.label(offset) {
@@ -213,6 +222,7 @@ impl Store {
                     Cut::Longer => segments.grow(memory, chunk, request),
                     Cut::Same => true,
                     Cut::Shorter(rest) => {
+                        wipe_rest(memory, rest);
                         segments.release(memory, rest);
                         true
                     }
@@ -225,6 +235,7 @@ impl Store {
                     Cut::Longer => central.grow(memory, chunk, request),
                     Cut::Same => true,
                     Cut::Shorter(rest) => {
+                        wipe_rest(memory, rest);
                         central.release(memory, rest);
                         true
                     }
@@ -281,6 +292,13 @@ enum Cut {
     Same,
     /// Was cut; this run is left over.
     Shorter(Run),
+}
+
+/// What was cut off is free.
+fn wipe_rest(memory: &Memory, rest: Run) {
+    if memory.wipes(Wipe::Freed) {
+        memory.wipe(rest.start, rest.len as usize * GRANULE);
+    }
 }
 
 fn cut(memory: &Memory, chunk: Run, request: &Request) -> Cut {

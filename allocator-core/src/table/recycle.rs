@@ -6,6 +6,7 @@ use crate::cache::{Any, Inside, Pair, mix};
 use crate::error::{AllocError, AllocErrorKind};
 use crate::heap::Inner;
 use crate::pages::Label;
+use crate::raw::Wipe;
 use crate::stripe::Request;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::threads;
@@ -180,7 +181,13 @@ impl Slots {
             heap.store.memory().track_write(pair.offset());
         }
         match effort {
-            Effort::Batch => self.keep(heap, pairs),
+            Effort::Batch => {
+                for pair in pairs {
+                    // Nobody can see the block any more, and it is ours until it is kept.
+                    heap.store.wipe(Wipe::Freed, pair.offset());
+                }
+                self.keep(heap, pairs);
+            }
             Effort::All => self.release(heap, pairs),
         }
     }

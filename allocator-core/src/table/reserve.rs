@@ -4,7 +4,7 @@ use super::Table;
 use crate::cache::Pair;
 use crate::error::AllocError;
 use crate::handle::Handle;
-use crate::raw::GRANULE;
+use crate::raw::{GRANULE, Wipe};
 use crate::slot;
 
 impl Table {
@@ -115,6 +115,9 @@ impl Replacement<'_> {
 
 impl Drop for Replacement<'_> {
     fn drop(&mut self) {
-        self.table.heap.inner().store.free(self.offset);
+        let store = &self.table.heap.inner().store;
+        // It was never published, so it is ours alone; who wrote a value has read it back.
+        store.wipe(Wipe::Moved, self.offset);
+        store.free(self.offset);
     }
 }

@@ -10,6 +10,7 @@ use crate::cache::Pair;
 use crate::error::TakeError;
 use crate::grace::Grace;
 use crate::handle::Handle;
+use crate::raw::Wipe;
 use crate::slot::{self, LockOutcome, Snapshot};
 use crate::sync::atomic::Ordering;
 use core::ptr::NonNull;
@@ -152,6 +153,8 @@ impl Seized<'_> {
         let result = read(inner.store.memory().block(self.snapshot.offset()));
         let (index, snapshot) = (self.index, self.snapshot);
         core::mem::forget(self);
+        // The slot is locked, and the value was read out.
+        inner.store.wipe(Wipe::Moved, snapshot.offset());
         slot::vacate(slots.words.get(index), snapshot);
         slots.ended(inner, Pair::new(index, snapshot.generation() + 1, snapshot.offset()));
         result
