@@ -148,7 +148,8 @@ impl Readers {
     /// The heavy barrier, as cheap as it can be: afterwards the theorem holds for what this thread wrote before.
     /// Gives whether it was a fence and disturbed nobody. O(records).
     pub(crate) fn order_readers(&self) -> bool {
-        // SeqCst: the heavy half of the fenced records. Partners: the fences of `Record::enter` and `count_fenced`.
+        // SeqCst: the heavy half of the fenced records. Partners: the fences of `Record::enter` and `count_fenced`. And an
+        // acquire of what a mover marked (`slot::lock`).
         fence(Ordering::SeqCst);
         let is_fence = !self.asymmetric || self.are_others_fenced();
         if !is_fence {

@@ -267,7 +267,7 @@ pub(crate) fn mark(word: &AtomicU64, offset: u32) -> Option<Snapshot> {
     }
     let marked = seen.with_tag(MARKED);
     // Relaxed: the mark carries no data. That readers see either the mark or are seen themselves is the
-    // work of the heavy barrier after it (`Readers::start_grace`).
+    // work of the heavy barrier after it (`Readers::order_readers`).
     word.compare_exchange(seen.0, marked.0, Ordering::Relaxed, Ordering::Relaxed).ok()?;
     Some(marked)
 }
@@ -283,10 +283,11 @@ pub(crate) fn unmark(word: &AtomicU64, marked: Snapshot) {
 ///
 /// The caller holds the mover lock since it made the mark.
 pub(crate) fn lock(word: &AtomicU64, marked: Snapshot) -> LockOutcome {
-    // Acquire: the block may have been published by another thread, and a cancelled and re-made mark
-    // must not let us read older bytes. Release is not needed: the bytes are published by `unlock`.
+    // Relaxed: it succeeds on our own mark only, as nobody else marks, so there is nothing new to see. The mark read what
+    // published the block, or a read-modify-write after that; the fence of the grace period (`Readers::order_readers`) made
+    // an acquire of it. The bytes are published by `unlock`.
     let locked = marked.with_tag(LOCKED);
-    match word.compare_exchange(marked.0, locked.0, Ordering::Acquire, Ordering::Relaxed) {
+    match word.compare_exchange(marked.0, locked.0, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => LockOutcome::Locked,
         Err(_) => LockOutcome::Cancelled,
     }

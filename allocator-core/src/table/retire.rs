@@ -172,8 +172,8 @@ impl Slots {
         // retire each other as they are dropped is followed to its end.
         let follow = effort == Effort::All && home.is_own() && !self.is_plain();
         close_batch(heap, home, effort);
-        // SeqCst: with the fence in `close`, either the table's end finds the batch, or we see the end.
-        fence(Ordering::SeqCst);
+        // No fence, the lock of the cache is enough: the table's end steps into it after we did, and finds the batch, or
+        // before, and we see the end.
         if self.is_closed() {
             // Nobody reads through the table any more, and nobody else would look here again.
             let objects = home.with(&heap.readers, |cache| cache.all_retired());
@@ -226,11 +226,12 @@ impl Slots {
 
     #[cold]
     fn push_held(&self, object: Pair) {
+        // No fence: the lock of the list is enough. A table that ends looks at the list at last (`close`); where it did so
+        // before this, we find it closed, and look after this (`settle_all`). So one look comes after this and after the fence
+        // of `close`, and frees the object unless the last pin does. The owner of that pin may have missed the end: then the
+        // fences make our look see the pin gone. Or have looked at the list before this: then the lock does. Or it
+        // looks later, and finds the object.
         self.held.lock().push(object);
-        // SeqCst: with the fence in `last_hold_gone`, either we see the last pin gone (in `reclaim_held`), or
-        // its owner sees the object on the list. Needed only once the pool is gone, when nobody else
-        // would look.
-        fence(Ordering::SeqCst);
     }
 
     /// Drops an object and recycles its slot and block, these even when the drop panics.
@@ -260,14 +261,14 @@ impl Slots {
 
     fn is_closed(&self) -> bool {
         // Acquire: whoever sees the table closed may free what others have read. Partner: the Release in `close`, which
-        // comes after all that was done with the table. That one of two sees the other is the work of the
-        // fences in `close`, `set_aside`, `reclaim_cache` and `last_hold_gone`.
+        // comes after all that was done with the table. That one of two sees the other is the work of the fences in `close`
+        // and `last_hold_gone`, and of the locks of the list of held objects and of each cache.
         self.closed.load(Ordering::Acquire)
     }
 
     /// A pin of an object was let go and none is left: where the pool is gone, nobody else would drop it.
     pub(super) fn last_hold_gone(&self, heap: &Inner) {
-        // SeqCst: see `set_aside` and `close`.
+        // SeqCst: see `close`.
         fence(Ordering::SeqCst);
         if self.is_closed() {
             self.reclaim_held(heap);
