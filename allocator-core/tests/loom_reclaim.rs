@@ -308,6 +308,55 @@ fn take_against_move() {
     });
 }
 
+/// A pass of a mover and a take of the same object do not take each other's mark for their own, though a reader cancels it
+/// in between. Three threads: bounded.
+#[test]
+fn take_against_move_and_reader() {
+    let paths = ["moved", "taken", "read", "stale"];
+    explore(Some(2), paths, |[did_move, taken, read, stale]| {
+        let heap = heap();
+        let objects = numbers(&heap);
+        let handle = behind_a_hole(&objects, 1, 7);
+        let mover = thread::spawn({
+            let heap = heap.clone();
+            move || heap.defragment()
+        });
+        let reader = thread::spawn({
+            let objects = Arc::clone(&objects);
+            move || objects.get(handle)
+        });
+        let took = objects.take(handle);
+        let report = mover.join().unwrap();
+        let seen = reader.join().unwrap();
+        did_move.reached_if(moved(&report));
+        taken.reached_if(took == Ok(7));
+        read.reached_if(seen == Some(7));
+        stale.reached_if(seen.is_none());
+        assert_eq!(took, Ok(7), "nobody else takes or holds it");
+        assert_eq!(heap.stats().live_blocks, 0);
+    });
+}
+
+/// Who has a table alone cannot take out what is pinned, as pins outlive every borrow.
+#[test]
+fn exclusive_take_against_pin() {
+    explore(UNBOUNDED, ["taken", "pinned"], |[taken, pinned]| {
+        let heap = heap();
+        let mut objects = Objects::<u64>::new(&heap);
+        let handle = objects.insert(7);
+        let pin = objects.hold(handle).expect("nobody else holds it");
+        let holder = thread::spawn(move || assert_eq!(*pin.object(), 7));
+        let took = objects.take_mut(handle);
+        // In the place of what was taken.
+        objects.insert(8);
+        holder.join().unwrap();
+        taken.reached_if(took == Ok(7));
+        pinned.reached_if(took == Err(TakeError::Pinned));
+        assert!(matches!(took, Ok(7) | Err(TakeError::Pinned)));
+        assert_eq!(objects.get(handle).is_none(), took.is_ok());
+    });
+}
+
 /// Of a take and a removal at a time exactly one gets the value.
 #[test]
 fn take_against_remove() {

@@ -137,6 +137,14 @@ impl<T> Objects<T> {
         unsafe { self.table.try_take(handle, read) }
     }
 
+    /// Takes the object out, for who has the table alone.
+    pub(crate) fn take_mut(&mut self, handle: Handle<T>) -> Result<T, TakeError> {
+        // SAFETY: as in `take`.
+        let read = |place: NonNull<u8>| unsafe { place.cast::<T>().read() };
+        // SAFETY: as in `take`.
+        unsafe { self.table.take_mut(handle, read) }
+    }
+
     pub(crate) fn retire(&self, handle: Handle<T>) -> bool {
         self.table.retire(handle)
     }
