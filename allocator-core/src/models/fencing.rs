@@ -46,13 +46,13 @@ fn reclaim_against_bare_newcomer() {
     });
 }
 
-/// A record is light, and fenced by the grace period before, which the second one relies on.
+/// A record is light, and fenced by the grace period before, which the second one relies on; it becomes light again.
 #[test]
 fn reclaim_against_settled_bare_reader() {
-    explore(Some(4), PATHS, |paths| {
+    explore(Some(3), PATHS, |paths| {
         let bare = Arc::new(Bare::asymmetric());
         leave_light_record(&bare);
-        let reader = spawn_reader::<1>(&bare);
+        let reader = spawn_reader::<2>(&bare);
         assert!(!Grace::start(&bare.readers).is_quiet());
         let reclaimed = bare.reclaim();
         note(paths, reclaimed, reader.join().unwrap());
@@ -94,6 +94,31 @@ fn reclaim_against_settling_bare_reader() {
             move || drop(Grace::start(&bare.readers))
         });
         let reader = spawn_reader::<1>(&bare);
+        let reclaimed = bare.reclaim();
+        settling.join().unwrap();
+        note(paths, reclaimed, reader.join().unwrap());
+    });
+}
+
+/// A record becomes light while two others let it settle, one after the other: what the second one says of it holds.
+/// Three threads: bounded.
+#[test]
+fn settling_against_settling() {
+    explore(Some(2), PATHS, |paths| {
+        let bare = Arc::new(Bare::asymmetric());
+        leave_light_record(&bare);
+        let settling = thread::spawn({
+            let bare = Arc::clone(&bare);
+            move || bare.readers.order_readers()
+        });
+        let reader = thread::spawn({
+            let bare = Arc::clone(&bare);
+            move || {
+                drop(bare.enter());
+                [bare.read().is_some()]
+            }
+        });
+        bare.readers.order_readers();
         let reclaimed = bare.reclaim();
         settling.join().unwrap();
         note(paths, reclaimed, reader.join().unwrap());
