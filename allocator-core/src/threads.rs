@@ -254,6 +254,19 @@ loom::thread_local! {
     static MINE: AllMine = AllMine { records: Mine::new(), caches: Mine::new() };
 }
 
+/// Leaves all nodes of the calling thread, which goes on without: what it does in destructors that come after that of
+/// [`MINE`]. A model leaves the order of several to chance.
+#[cfg(all(loom, test))]
+pub(crate) fn leave_all() {
+    fn leave<S: PerThread>(mine: &Mine<S>) {
+        drop(Mine(RefCell::new(mine.0.take())));
+    }
+    MINE.with(|all| {
+        leave(&all.records);
+        leave(&all.caches);
+    });
+}
+
 /// Runs `f` with the thread's own nodes of a kind; `None` while the thread is being torn down.
 fn with_mine<S: PerThread, R>(f: impl FnOnce(&Mine<S>) -> R) -> Option<R> {
     MINE.try_with(|all| f(S::mine(all))).ok()

@@ -2,9 +2,9 @@
 
 use super::modelling::{UNBOUNDED, explore};
 use crate::cache::Biased;
-use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
-use crate::threads::Roster;
+use crate::sync::{Arc, UnsafeCell};
+use crate::threads::{Node, Roster};
 use loom::thread;
 
 /// Adds to the value for the owner; whether it came in by the short way.
@@ -102,31 +102,65 @@ fn newcomer_against_other() {
     });
 }
 
-/// Who takes a node over that was lent finds its value free, and continues from there.
+/// What a thread lends: the number of a section, 0 where none is open, and what is its own meanwhile.
+struct Lent {
+    section: AtomicU64,
+    inside: UnsafeCell<u64>,
+}
+
+impl Lent {
+    /// A node for the calling thread.
+    fn acquire(roster: &Roster<Self>) -> &Node<Self> {
+        // Acquire: as the section of a record.
+        let is_free = |lent: &Self| lent.section.load(Ordering::Acquire) == 0;
+        let make = || Self { section: AtomicU64::new(0), inside: UnsafeCell::new(0) };
+        // SAFETY: the roster keeps the node alive.
+        unsafe { &*roster.acquire(is_free, make) }
+    }
+
+    /// Begins section `number`. No fence: a light record has none.
+    fn begin(&self, number: u64) {
+        // Release: as the beginning of a section.
+        self.section.store(number, Ordering::Release);
+    }
+
+    /// Ends the section. Gives 0 if it was the first one in the node, and else 1.
+    fn end(&self) -> u64 {
+        // SAFETY: loom reports who else is inside.
+        let before = self.inside.with_mut(|inside| unsafe { core::mem::replace(&mut *inside, 1) });
+        // Release: as the end of a section.
+        self.section.store(0, Ordering::Release);
+        before
+    }
+}
+
+/// Who takes a node over that was lent finds its value free, and continues from there; also where the value was free
+/// before, as somebody had the node already.
 #[test]
 fn newcomer_against_lender() {
-    explore(UNBOUNDED, ["taken over", "not yet free"], |[taken, not_free]| {
-        let roster = Arc::new(Roster::<AtomicU64>::new());
-        // Acquire: as the section of a record.
-        let is_free = |value: &AtomicU64| value.load(Ordering::Acquire) == 0;
-        let make = || AtomicU64::new(1);
+    let paths = ["taken over", "not yet free", "the newcomer was first"];
+    explore(UNBOUNDED, paths, |[taken, not_free, first]| {
+        let roster = Arc::new(Roster::<Lent>::new());
+        let used = Lent::acquire(&roster);
+        used.value.begin(1);
+        assert_eq!(used.value.end(), 0);
+        used.disown();
         let lender = thread::spawn({
             let roster = Arc::clone(&roster);
             move || {
-                // SAFETY: the roster keeps the node alive.
-                let node = unsafe { &*roster.acquire(is_free, make) };
+                let node = Lent::acquire(&roster);
+                node.value.begin(2);
                 node.lend();
-                // Release: as the end of a section.
-                node.value.store(0, Ordering::Release);
+                node.value.end()
             }
         });
-        // SAFETY: as above.
-        let node = unsafe { &*roster.acquire(is_free, || AtomicU64::new(2)) };
-        // Relaxed: the last value that its owner wrote, if this is the lender's.
-        let value = node.value.load(Ordering::Relaxed);
-        taken.reached_if(value == 0);
-        not_free.reached_if(value == 2 && roster.iter().count() == 2);
-        assert_ne!(value, 1, "a node whose value is not free");
+        let node = Lent::acquire(&roster);
+        node.value.begin(3);
+        let is_new = node.value.end() == 0;
         lender.join().unwrap();
+        let nodes = roster.iter().count();
+        taken.reached_if(nodes == 1);
+        not_free.reached_if(is_new);
+        first.reached_if(nodes == 2 && !is_new);
     });
 }

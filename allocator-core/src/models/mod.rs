@@ -9,6 +9,7 @@ mod modelling;
 mod caching;
 mod fencing;
 mod holding;
+mod leaving;
 mod moving;
 mod reading;
 
