@@ -10,8 +10,8 @@ mod objects;
 
 use allocator_core::{Budget, DefragReport, Heap};
 use loom::thread;
-use modelling::{UNBOUNDED, explore};
-use objects::{Objects, behind_a_hole, heap, heap_with_slabs, locate, moved};
+use modelling::{Path, UNBOUNDED, explore};
+use objects::{Objects, behind_a_hole, heap, heap_with_slabs, locate, moved, wider_heap};
 use std::sync::Arc;
 
 /// A table of numbers in `heap`, for several threads.
@@ -253,7 +253,7 @@ fn move_against_remove() {
 #[test]
 fn unmark_against_remove() {
     explore(UNBOUNDED, ["moved"], |[did_move]| {
-        let heap = heap();
+        let heap = wider_heap();
         let objects = numbers(&heap);
         let [hole, first, second] = [1, 7, 8].map(|value| objects.insert(value));
         assert!(objects.retire(hole));
@@ -272,11 +272,12 @@ fn unmark_against_remove() {
     });
 }
 
-/// Two defragmentations at a time: one waits, so that nobody takes the other's mark for its own.
+/// Two defragmentations at a time: one waits, so that nobody takes the other's mark for its own. The smaller
+/// bound first: what is wrong is found sooner there.
 #[test]
 fn move_against_move() {
     let paths = ["the first moved", "the second moved", "cancelled"];
-    explore(Some(3), paths, |[first, second, cancelled]| {
+    let model = |[first, second, cancelled]: [&'static Path; 3]| {
         let heap = heap();
         let objects = numbers(&heap);
         let handle = behind_a_hole(&objects, 1, 7);
@@ -294,7 +295,9 @@ fn move_against_move() {
         second.reached_if(moved(&reports[1]));
         cancelled.reached_if(reports.iter().any(|report| report.cancelled > 0));
         assert_eq!(objects.get(handle), Some(7));
-    });
+    };
+    explore(Some(2), paths, model);
+    explore(Some(3), paths, model);
 }
 
 fn pinned_or_cancelled(report: &DefragReport) -> bool {

@@ -17,6 +17,11 @@ pub(crate) fn heap() -> Heap {
     builder().capacity(1 << 10).build().expect("the settings are in range")
 }
 
+/// A heap of two kibibytes, without slabs: two small blocks are moved at a time.
+pub(crate) fn wider_heap() -> Heap {
+    builder().capacity(2 << 10).build().expect("the settings are in range")
+}
+
 /// A heap of four pages, in slabs of one page.
 pub(crate) fn heap_with_slabs() -> Heap {
     builder().capacity(4 << 10).page_size(1 << 10).build().expect("the settings are in range")
