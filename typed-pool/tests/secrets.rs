@@ -113,7 +113,7 @@ fn what_is_freed_is_erased_however_it_goes() {
         let handles: Vec<_> = (0..200).map(|_| pool.insert([SECRET; 9]).unwrap()).collect();
         assert_eq!(watched.copies(), 200 * 9);
         handles[..50].iter().for_each(|handle| assert!(pool.remove(*handle)));
-        handles[50..60].iter().for_each(|handle| drop(pool.take(*handle).unwrap()));
+        handles[50..60].iter().for_each(|handle| assert_eq!(pool.take(*handle), Ok([SECRET; 9])));
         handles[60..70].iter().for_each(|handle| pool.replace(*handle, [0; 9]).unwrap());
         handles[70..80].iter().for_each(|handle| pool.rcu(*handle, |_| [0; 9]).unwrap());
         pool.flush();
