@@ -40,7 +40,7 @@ std::thread_local! {
 fn around_a_life<T: 'static>(turn: usize, begin: fn() -> T, end: fn(T)) {
     let (sender, ended) = mpsc::channel();
     let thread = thread::spawn(move || {
-        if turn % 2 == 0 {
+        if turn.is_multiple_of(2) {
             LATE.with(|_| ());
         }
         let begun = begin();

@@ -259,18 +259,18 @@ fn come_round_in_page(blocks: &Blocks, planned: &Planned) -> bool {
 }
 
 /// Two slabs of small blocks, the upper one with more of them; gives those of the lower one.
-fn small_cells() -> (Blocks, Vec<Handle>) {
+fn small_cells() -> (Blocks, [Handle; 4]) {
     const CELLS: usize = 15;
     let blocks = Blocks::new(SLABS[0], Policy::SizeClass, true);
     blocks.chunk(SLABS[0] / GRANULE - 2 * PAGE - 1);
     let [upper, lower] = [0, 1].map(|_| (0..CELLS).map(|_| blocks.small(1)).collect::<Vec<_>>());
     upper[8..].iter().chain(&lower[4..]).for_each(|block| blocks.end_small(*block));
     blocks.heap.flush();
-    (blocks, lower[..4].to_vec())
+    (blocks, lower[..4].try_into().expect("there are more"))
 }
 
 /// The lower slab goes, and the slot of its last block gets a chunk at the same place.
-fn come_round_in_chunk(blocks: &Blocks, lower: &Vec<Handle>) -> bool {
+fn come_round_in_chunk(blocks: &Blocks, lower: &[Handle; 4]) -> bool {
     let place = blocks.place(lower[3]);
     lower.iter().for_each(|block| blocks.end_small(*block));
     blocks.heap.flush();

@@ -28,10 +28,10 @@ fn refusals<E: std::fmt::Display>(
     let refused = AtomicUsize::new(0);
     let work = || {
         for number in 0..TURNS {
-            if let Err(error) = turn(number) {
-                if refused.fetch_add(1, Ordering::Relaxed) == 0 {
-                    println!("{name}, {threads} threads: {error}");
-                }
+            if let Err(error) = turn(number)
+                && refused.fetch_add(1, Ordering::Relaxed) == 0
+            {
+                println!("{name}, {threads} threads: {error}");
             }
         }
     };
