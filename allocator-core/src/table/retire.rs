@@ -112,21 +112,22 @@ impl Slots {
     /// works for their pool, or they have no `Drop`). For [`Effort::Batch`] it has the table borrowed.
     #[cold]
     pub(crate) fn reclaim(&self, heap: &Inner, effort: Effort) -> usize {
-        let most =
-            self.live() + self.caches.all().map(|home| home.cache().retired()).sum::<usize>();
+        // What is dropped may retire more: as many are followed as there are now. A drop that puts in what it retires would go
+        // on for ever.
+        let follows = effort == Effort::All && !self.is_plain();
+        let most = if follows { self.live() + self.caches.retired().0 } else { 0 };
         let own = self.caches.own();
         // A thread does not go into its cache again while it drops what it took out of one.
         let busy = Busy::claim(own.any().cache());
         let mut freed = if self.may_be_held() { self.reclaim_held(heap) } else { 0 };
         if effort == Effort::All {
             for home in self.caches.all().filter(|home| !home.is_own()) {
-                freed += self.reclaim_cache(heap, home, effort, usize::MAX);
+                freed += self.reclaim_cache(heap, home, effort, 0);
             }
         } else if self.caches.take_left() {
             freed += self.reclaim_left(heap);
         }
-        // What is dropped may retire more, which goes into the own cache: that one comes last, and again, until as many were
-        // dropped as there were: a drop that puts in what it retires would go on for ever.
+        // What was retired meanwhile is in the own cache: that one comes last, and again.
         if busy.is_some() {
             freed += self.reclaim_cache(heap, own.any(), effort, most);
         }
@@ -138,7 +139,7 @@ impl Slots {
         let is_left = |home: &Any<'_>| home.cache().retired() > 0 && home.is_vacant();
         let mut freed = 0;
         for home in self.caches.all().filter(is_left) {
-            freed += self.reclaim_cache(heap, home, Effort::All, usize::MAX);
+            freed += self.reclaim_cache(heap, home, Effort::All, 0);
             if home.cache().retired() > 0 {
                 self.caches.note_left();
             }
@@ -184,16 +185,14 @@ impl Slots {
         })
     }
 
-    /// At most some objects more than `most` are reclaimed.
-    fn reclaim_cache(&self, heap: &Inner, home: Any<'_>, effort: Effort, most: usize) -> usize {
+    /// Reclaims one batch, as others may retire as fast as we reclaim; and what its objects retire into the cache as they are
+    /// dropped, until `follow` of them were reclaimed.
+    fn reclaim_cache(&self, heap: &Inner, home: Any<'_>, effort: Effort, follow: usize) -> usize {
         // Others are no obstacle: each takes out what it deals with.
         if home.cache().retired() == 0 {
             return 0;
         }
         let mut freed = 0;
-        // One batch a call, as others may retire as fast as we reclaim; except that a chain of objects that
-        // retire each other as they are dropped is followed.
-        let follow = effort == Effort::All && home.is_own() && !self.is_plain();
         close_batch(heap, home, effort);
         // No fence, the lock of the cache is enough: the table's end steps into it after we did, and finds the batch, or
         // before, and we see the end.
@@ -205,7 +204,7 @@ impl Slots {
         }
         while let Some((_in_hand, objects)) = self.take_ready(heap, home) {
             freed += self.settle_all(Ready { slots: self, heap, home, objects }, effort);
-            if follow && freed < most {
+            if freed < follow {
                 close_batch(heap, home, effort);
             }
         }
