@@ -5,10 +5,11 @@
 mod common;
 
 use allocator_core::{Budget, Handle, Heap, Policy};
-use common::{aligned, bytes};
+use common::typed::Typed;
+use common::{Rng, aligned, bytes, holds, put};
 use std::sync::Barrier;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
 
@@ -158,4 +159,54 @@ fn ends_of_slabs_that_were_given_back_are_no_waste() {
     let (stats, waste) = (heap.stats(), heap.waste());
     let committed = stats.live_bytes as f64 / (1.0 - waste);
     assert!(committed < 1.2 * stats.committed as f64, "{waste} is waste: {stats:?}");
+}
+
+/// One defragments, one makes and drops tables, which keeps who asks for a table waiting in the middle of a plan, and one frees
+/// blocks and asks for others whose places are now chunks of their own, now cells.
+#[test]
+fn three_kinds_of_thread_in_a_heap_of_five_pages() {
+    const TIME: Duration = Duration::from_millis(1500);
+    let builder = Heap::builder().capacity(5 * (64 << 10)).page_size(64 << 10).stripes(1);
+    let heap = builder.thread_cache(0).build().unwrap();
+    let start = Instant::now();
+    let is_over = || start.elapsed() > TIME;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over() {
+                heap.defragment();
+            }
+        });
+        scope.spawn(|| {
+            while !is_over() {
+                drop(Typed::<u64>::new(&heap));
+            }
+        });
+        scope.spawn(|| {
+            let mut rng = Rng::new(7);
+            let mut live: Vec<(Handle, u64)> = Vec::new();
+            let mut turn = 0;
+            while !is_over() {
+                turn += 1;
+                let size = if rng.below(2) == 0 { 1 << 10 } else { 3000 };
+                match put(&heap, bytes(size), turn) {
+                    Ok(block) if rng.below(40) > 0 => live.push((block, turn)),
+                    Ok(block) => heap.deallocate(block).unwrap(),
+                    Err(_) => {
+                        // Now some of them, now all in a row.
+                        let from = rng.below(live.len());
+                        let to = live.len().min(from + 1 + rng.below(120));
+                        for (block, seed) in live.drain(from..to) {
+                            assert!(holds(&heap.read(block).unwrap(), seed), "block {seed}");
+                            heap.deallocate(block).unwrap();
+                        }
+                        heap.flush();
+                    }
+                }
+            }
+            for (block, seed) in live {
+                assert!(holds(&heap.read(block).unwrap(), seed), "block {seed}");
+            }
+        });
+    });
+    heap.verify().unwrap();
 }

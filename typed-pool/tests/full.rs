@@ -8,7 +8,7 @@ use std::thread;
 use typed_pool::{AllocError, Heap, Policy, Pool};
 
 /// Turns of each thread.
-const TURNS: usize = if cfg!(debug_assertions) { 8_000 } else { 50_000 };
+const TURNS: usize = if cfg!(debug_assertions) { 3_000 } else { 50_000 };
 
 fn heaps() -> impl Iterator<Item = (String, Heap)> {
     let each = |policy: Policy, cache: usize| {
