@@ -314,6 +314,12 @@ impl Inner {
             }
             head.set_size(new_size);
         };
+        if size < held.size.bytes && !held.size.zeroes_due && self.store.memory().wipes(Wipe::Freed)
+        {
+            // What is cut off, before it is free. Shrinking never fails.
+            // SAFETY: held exclusively, and nobody needs these bytes.
+            unsafe { self.store.memory().zero(held.offset, size, held.size.bytes) };
+        }
         if self.store.resize_in_place(held.offset, &request) {
             finish(held.offset, &held.head);
             return Ok(());
@@ -327,6 +333,7 @@ impl Inner {
         finish(new, &self.store.head(new));
         if !slot::swing(word, handle, held.offset, new) {
             // Somebody freed the block meanwhile.
+            self.store.wipe(Wipe::Moved, new);
             self.store.free(new);
             return Err(AccessError::Stale.into());
         }

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 /// end, not for guards that stay open.
 const RETIRED_WAIT: Duration = Duration::from_millis(5);
 
-/// How often it looks again at least: a thread that has to wait for a processor sees the time go by, and nothing else. In a
-/// model, which has no clock, at most.
+/// How often it looks again at least where no guard is in the way: a thread that has to wait for a processor sees the time go by,
+/// and nothing else. In a model, which has no clock, at most.
 const LOOKS: u32 = if cfg!(loom) { 3 } else { 100 };
 
 /// Largest alignment of a block, in bytes.
@@ -324,16 +324,20 @@ impl Inner {
             if let found @ Some(_) = attempt() {
                 return found;
             }
+            let is_in_hand = slots.is_in_other_hands() || self.plain_in_hand();
+            let is_waiting = slots.is_waiting() || self.plain_waiting();
+            // After these: what changes between two of them is seen here.
             let before = core::mem::replace(&mut version, self.version(slots));
+            let is_moving = is_in_hand || version != before;
             // Whoever has something in hand gives it back as soon as it runs: that is waited for as for a lock.
-            let wait = if slots.is_in_other_hands() || self.plain_in_hand() {
-                self.patience
-            } else if version != before || slots.is_waiting() || self.plain_waiting() {
-                RETIRED_WAIT.min(self.patience)
-            } else {
-                return None;
+            let wait = match (is_in_hand, is_moving || is_waiting) {
+                (true, _) => self.patience,
+                (false, true) => RETIRED_WAIT.min(self.patience),
+                (false, false) => return None,
             };
-            if self.readers.is_entered() || !looks.again(wait) {
+            let is_kept =
+                !is_moving && self.readers.iter().any(|record| record.section().is_some());
+            if self.readers.is_entered() || !looks.again(wait, if is_kept { 0 } else { LOOKS }) {
                 return None;
             }
         }
@@ -358,7 +362,7 @@ impl Inner {
             let is_moving = self.mover.try_lock().is_none();
             // What the mover had is back where it moves nothing.
             let found = attempt();
-            if found.is_some() || !is_moving || !looks.again(wait) {
+            if found.is_some() || !is_moving || !looks.again(wait, 0) {
                 return found;
             }
         }
@@ -418,11 +422,12 @@ impl Looks {
         Self { start: Instant::now(), count: 0 }
     }
 
-    /// Lets others run; false where no time is left of what may be waited since the first look.
-    fn again(&mut self, wait: Duration) -> bool {
+    /// Lets others run; false where no time is left of what may be waited since the first look, and there were `least` looks.
+    fn again(&mut self, wait: Duration, least: u32) -> bool {
         self.count += 1;
         yield_now();
-        self.count <= LOOKS || !cfg!(loom) && self.start.elapsed() < wait
+        let has_time = if cfg!(loom) { self.count <= LOOKS } else { self.start.elapsed() < wait };
+        has_time || self.count < least && !wait.is_zero()
     }
 }
 

@@ -161,7 +161,7 @@ pub(crate) trait PerThread: Sized + 'static {
     /// The calling thread has taken a node.
     fn taken(value: &Self::Value);
 
-    /// The calling thread leaves a node, for good.
+    /// The calling thread has left a node, for good.
     fn left(&self, value: &Self::Value);
 
     /// Whether others can have the value of a node that was lent: its last owner does not come back to it.
@@ -233,12 +233,12 @@ impl<S: PerThread> Drop for Mine<S> {
             S::with_latest(|latest| latest.forget(node));
             // SAFETY: `set` keeps the node alive, and this thread owns it.
             let node = unsafe { &*node };
-            set.left(&node.value);
             if S::is_free(&node.value) {
                 node.disown();
             } else {
                 node.lend();
             }
+            set.left(&node.value);
         }
     }
 }

@@ -78,8 +78,7 @@
 //! that happened to reclaim, and the other objects are dropped nevertheless; when a second one panics
 //! while that panic unwinds, the process aborts, as with a `Vec`. Chains of objects that remove each
 //! other as they are dropped, or keep the last pin of each other, are dropped without recursion.
-//! [`flush`](Pool::flush) follows them: where each `Drop` removes one more for ever, it has no end. A
-//! pool drops on the thread that calls it, so only pools of `T: Send` can be shared. [`Heap`] methods never drop
+//! [`flush`](Pool::flush) follows them, as far as they were in the pool when it was called. A pool drops on the thread that calls it, so only pools of `T: Send` can be shared. [`Heap`] methods never drop
 //! objects of a pool.
 //!
 //! # Costs in bytes

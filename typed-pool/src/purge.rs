@@ -46,6 +46,9 @@ impl Drop for Telling {
     }
 }
 
+/// Attempts of a call that others have purged for.
+const TRIES: u32 = 100;
+
 /// What one call has purged, and may purge still.
 struct Purging {
     purged: usize,
@@ -53,13 +56,20 @@ struct Purging {
     left: usize,
     /// How many the next attempt removes.
     count: usize,
+    /// How often it may try again without having purged any, where others have.
+    tries: u32,
     /// With so many objects that this thread retired and nobody could reclaim, the last attempt was in vain.
     retired_max: usize,
 }
 
 impl Purging {
     fn new(left: usize) -> Self {
-        Self { purged: 0, left, count: 1, retired_max: usize::MAX }
+        Self { purged: 0, left, count: 1, tries: TRIES, retired_max: usize::MAX }
+    }
+
+    fn tries_again(&mut self) -> bool {
+        self.tries = self.tries.saturating_sub(1);
+        self.tries > 0
     }
 }
 
@@ -236,12 +246,21 @@ impl<T> Pool<T> {
             };
             let helps =
                 matches!(error.kind, AllocErrorKind::OutOfMemory | AllocErrorKind::OutOfSlots);
+            if helps && self.purge_more(&mut purging) {
+                continue;
+            }
             // What other threads have purged meanwhile may be there by now, though nothing is left for this one.
-            if !helps || !(self.purge_more(&mut purging) || table.purged() > before) {
+            if !helps || !purging.tries_again() || !self.may_purge() || table.purged() == before {
                 error.purged = purging.purged;
                 return Err(error);
             }
         }
+    }
+
+    /// Whether purging can be of use here. Inside an own guard it is not; and each purge inside a callback would run the callback
+    /// again, as deep as there are objects.
+    fn may_purge(&self) -> bool {
+        !self.heap().is_entered() && !IS_TELLING.get()
     }
 
     /// Purges twice as many as the last time; false where that is of no use: none is left, or readers keep them.
@@ -250,8 +269,7 @@ impl<T> Pool<T> {
         let retired = table.retired_here();
         // Where guards keep all of what was purged, they would keep more of it too.
         let is_in_vain = retired >= purging.retired_max;
-        // Each purge inside a callback would run the callback again, as deep as there are objects.
-        if is_in_vain || self.heap().is_entered() || IS_TELLING.get() {
+        if is_in_vain || !self.may_purge() {
             return false;
         }
         let now = self.purge(purging.count.min(purging.left));

@@ -282,9 +282,10 @@ impl Inside<'_> {
             pairs.truncate(len);
             pairs
         };
-        set(&self.counters.open_bytes, 0);
-        set(&self.counters.open, 0);
+        // First counted there, then no longer here: whoever looks finds them.
         self.counters.add_closed(len, bytes);
+        set(&self.counters.open_bytes, 0);
+        set_taken(&self.counters.open, 0);
         self.counters.add_balance(-(len as isize));
         Some(Retired { pairs, bytes })
     }

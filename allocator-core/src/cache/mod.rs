@@ -26,7 +26,9 @@ use crate::guard::Readers;
 use crate::size_class::room;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, local};
-use crate::threads::{self, AllMine, ID_STEP, Latest, Mine, Node, PerThread, Roster, Tenure};
+use crate::threads::{
+    self, AllMine, ID_STEP, Latest, Mine, Node, PerThread, Roster, Tenure, TornDown,
+};
 use cells::Cells;
 use core::ptr;
 use counters::Counters;
@@ -58,6 +60,8 @@ pub(crate) struct Cache {
     counters: Counters,
     /// The number of its thread while that reclaims objects of the table, from whatever cache; else 0.
     pub(crate) reclaimer: AtomicUsize,
+    /// Its thread ended, and left retired objects in it.
+    left: AtomicBool,
 }
 
 // SAFETY: the cells are behind their lock, all else is atomics. (A node's pointer to the next is the roster's.)
@@ -66,6 +70,17 @@ unsafe impl Send for Caches {}
 unsafe impl Sync for Caches {}
 
 impl Cache {
+    /// Whether a thread that ended has left retired objects in it, and nobody has reclaimed them since.
+    pub(crate) fn is_left(&self) -> bool {
+        // Acquire: pairs with the Release in `set_left`: the objects are seen.
+        self.left.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_left(&self, left: bool) {
+        // Release: see `is_left`.
+        self.left.store(left, Ordering::Release);
+    }
+
     /// Retired objects.
     pub(crate) fn retired(&self) -> usize {
         self.counters.retired()
@@ -104,8 +119,8 @@ impl Own<'_> {
 impl Drop for Own<'_> {
     fn drop(&mut self) {
         if self.tenure == Tenure::Once {
-            self.caches.left(&self.node().value);
             self.node().disown();
+            self.caches.left(&self.node().value);
         }
     }
 }
@@ -122,11 +137,6 @@ impl<'c> Any<'c> {
     /// Whether it is the calling thread's.
     pub(crate) fn is_own(&self) -> bool {
         self.own
-    }
-
-    /// Whether no thread has it.
-    pub(crate) fn is_vacant(&self) -> bool {
-        self.node.is_vacant()
     }
 
     pub(crate) fn cache(&self) -> &'c Cache {
@@ -170,19 +180,16 @@ impl Caches {
         }
     }
 
-    /// Retired objects are in a cache without a thread, whose batches nobody would reclaim.
+    /// Retired objects are in a cache whose thread has ended.
     pub(crate) fn note_left(&self) {
-        // Relaxed: a hint. Who misses it finds it the next time.
-        self.has_left.store(true, Ordering::Relaxed);
+        // Release: whoever takes the note finds the cache. Partner: the Acquire in `take_left`.
+        self.has_left.store(true, Ordering::Release);
     }
 
     /// Takes the note that there are such, if somebody made it.
     pub(crate) fn take_left(&self) -> bool {
-        // Relaxed: as above. What is in the caches is behind their locks.
-        self.has_left.load(Ordering::Relaxed) && {
-            self.has_left.store(false, Ordering::Relaxed);
-            true
-        }
+        // Relaxed: a hint that spares the swap. Acquire: see `note_left`.
+        self.has_left.load(Ordering::Relaxed) && self.has_left.swap(false, Ordering::Acquire)
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -249,6 +256,14 @@ impl Caches {
     pub(crate) fn own(self: &Arc<Self>) -> Own<'_> {
         let (node, tenure) = threads::find(self);
         Own { caches: self, node, tenure }
+    }
+
+    /// The calling thread's cache, if it has one already.
+    pub(crate) fn own_known(&self) -> Result<Option<Any<'_>>, TornDown> {
+        // SAFETY: we keep our nodes alive.
+        let any =
+            |node: *const Node<Cache>| Any { caches: self, node: unsafe { &*node }, own: true };
+        Ok(threads::own(self)?.map(any))
     }
 
     /// All caches, those of threads that ended included.
@@ -355,6 +370,7 @@ impl PerThread for Caches {
             cells: Biased::new(Cells::new(&self.limits), self.plain),
             counters: Counters::default(),
             reclaimer: AtomicUsize::new(0),
+            left: AtomicBool::new(false),
         }
     }
 
@@ -367,6 +383,7 @@ impl PerThread for Caches {
 
     fn left(&self, cache: &Cache) {
         if cache.retired() > 0 {
+            cache.set_left(true);
             self.note_left();
         }
     }

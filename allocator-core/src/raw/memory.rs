@@ -372,11 +372,13 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if self.wipe == Wipe::Freed && !matches!(self.owner, Owner::Mapped(_)) {
-            // Raw blocks that were never freed are now. The system does the same with its pages.
+        if self.wipe == Wipe::Freed && !self.can_release() {
+            // Raw blocks that were never freed are now. The system does the same with pages of its own.
             let start = self.base.wrapping_add(self.lo as usize * GRANULE);
             // SAFETY: the usable granules of the buffer, which nobody uses any more.
             unsafe { start.write_bytes(0, (self.hi - self.lo) as usize * GRANULE) };
+            // Or the compiler could leave it out, as the memory is given back next.
+            core::hint::black_box(start);
         }
         if let Owner::Boxed(raw) = self.owner {
             // SAFETY: the pointer came from `Box::into_raw` in `over`, and nothing uses the buffer now.

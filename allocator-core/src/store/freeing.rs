@@ -50,9 +50,10 @@ impl<'s> Freeing<'s> {
         for offset in offsets {
             // The block's bytes are given up: whoever gets them next writes.
             self.store.memory().track_write(offset);
-            if !self.soon {
-                // What a mover leaves it has wiped itself.
-                // Nobody can see the block any more, and it is ours until it is freed.
+            if !self.soon && self.store.memory().wipes(Wipe::Freed) {
+                // What a mover leaves it has wiped itself. Without a lock, as it may take long; nobody can see the block any
+                // more, and it is ours until it is freed.
+                self.held = Held::Nothing;
                 self.store.wipe(Wipe::Freed, offset);
             }
             while !self.free(offset) {}

@@ -174,7 +174,11 @@ impl Store {
     #[inline]
     pub(crate) fn wipe(&self, what: Wipe, offset: u32) {
         if self.memory().wipes(what) {
-            self.memory().wipe(offset, self.head(offset).room());
+            let head = self.head(offset);
+            // Bytes that nobody wrote yet may not even have memory.
+            if !head.size().is_some_and(|size| size.zeroes_due) {
+                self.memory().wipe(offset, head.room());
+            }
         }
     }
 
@@ -222,7 +226,6 @@ impl Store {
                     Cut::Longer => segments.grow(memory, chunk, request),
                     Cut::Same => true,
                     Cut::Shorter(rest) => {
-                        wipe_rest(memory, rest);
                         segments.release(memory, rest);
                         true
                     }
@@ -235,7 +238,6 @@ impl Store {
                     Cut::Longer => central.grow(memory, chunk, request),
                     Cut::Same => true,
                     Cut::Shorter(rest) => {
-                        wipe_rest(memory, rest);
                         central.release(memory, rest);
                         true
                     }
@@ -292,13 +294,6 @@ enum Cut {
     Same,
     /// Was cut; this run is left over.
     Shorter(Run),
-}
-
-/// What was cut off is free.
-fn wipe_rest(memory: &Memory, rest: Run) {
-    if memory.wipes(Wipe::Freed) {
-        memory.wipe(rest.start, rest.len as usize * GRANULE);
-    }
 }
 
 fn cut(memory: &Memory, chunk: Run, request: &Request) -> Cut {

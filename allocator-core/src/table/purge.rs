@@ -43,6 +43,16 @@ impl<F: FnMut(Handle<[u8]>)> Drop for Told<'_, F> {
     }
 }
 
+/// Counts a purged object.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        // Relaxed: a count.
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Purgeable {
     pub(super) fn new() -> Self {
         let queue = Queue { handles: VecDeque::new(), clean_at: KEPT_MIN };
@@ -108,9 +118,9 @@ impl Table {
                 // Somebody else removed it just then.
                 continue;
             };
-            // Relaxed: a count.
-            slots.purgeable.purged.fetch_add(1, Ordering::Relaxed);
             removed += 1;
+            // When it can be reclaimed, also where the removal of another one panics.
+            let _counted = Counted(&slots.purgeable.purged);
             let _told = Told(&mut told, handle);
             self.retire_unlinked(handle.index(), word);
         }

@@ -9,7 +9,7 @@ use crate::pages::Label;
 use crate::raw::Wipe;
 use crate::stripe::Request;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::threads;
+use crate::threads::{self, TornDown};
 use core::alloc::Layout;
 
 /// Pairs that an empty magazine is refilled with from the store, at most.
@@ -61,12 +61,21 @@ impl Slots {
         mix(self.caches.version(), self.in_hand.load(Ordering::Acquire) as u64)
     }
 
-    /// The same for who may be dropping objects of the table itself, with the rest of them in hand. O(caches).
+    /// The same for who may be dropping objects of the table itself, with the rest of them in hand.
     pub(crate) fn is_in_other_hands(&self) -> bool {
+        self.is_in_hand() && !self.is_reclaiming()
+    }
+
+    /// Whether the calling thread reclaims objects of the table, and so may be in a `Drop` of one. O(1); O(caches) where the thread is
+    /// being torn down, as it has another cache each time.
+    pub(super) fn is_reclaiming(&self) -> bool {
         let thread = threads::number();
-        // Relaxed: nobody else stores our number. All of them: a thread that is being torn down has a new one each time.
+        // Relaxed: nobody else stores our number.
         let is_ours = |any: Any<'_>| any.cache().reclaimer.load(Ordering::Relaxed) == thread;
-        self.is_in_hand() && !self.caches.all().any(is_ours)
+        match self.caches.own_known() {
+            Ok(own) => own.is_some_and(is_ours),
+            Err(TornDown) => self.caches.all().any(is_ours),
+        }
     }
 
     /// Takes a slot and a block of a class for a new raw block, which is counted from now on, out of the thread's
@@ -182,6 +191,8 @@ impl Slots {
         }
         match effort {
             Effort::Batch => {
+                // What has no room goes on to somewhere else.
+                let _in_hand = self.take_in_hand();
                 for pair in pairs {
                     // Nobody can see the block any more, and it is ours until it is kept.
                     heap.store.wipe(Wipe::Freed, pair.offset());

@@ -13,7 +13,7 @@ use super::Slots;
 use super::recycle::InHand;
 use super::sweep::Sweep;
 use crate::block;
-use crate::cache::{Any, Batch, Cache, Pair, Retired};
+use crate::cache::{Any, Batch, Cache, Inside, Pair, Retired};
 use crate::grace::Grace;
 use crate::heap::Inner;
 use crate::slot::Snapshot;
@@ -34,14 +34,10 @@ pub(crate) enum Effort {
 struct Busy<'a>(&'a AtomicUsize);
 
 impl<'a> Busy<'a> {
-    /// `None` where it does so already.
-    fn claim(cache: &'a Cache) -> Option<Self> {
+    fn new(cache: &'a Cache) -> Self {
         // Relaxed, here and below: the owner of the cache alone stores, and others only ask whether they are it.
-        if cache.reclaimer.load(Ordering::Relaxed) != 0 {
-            return None;
-        }
         cache.reclaimer.store(threads::number(), Ordering::Relaxed);
-        Some(Self(&cache.reclaimer))
+        Self(&cache.reclaimer)
     }
 }
 
@@ -118,8 +114,9 @@ impl Slots {
         let most = if follows { self.live() + self.caches.retired().0 } else { 0 };
         let own = self.caches.own();
         // A thread does not go into its cache again while it drops what it took out of one.
-        let busy = Busy::claim(own.any().cache());
-        let mut freed = if self.may_be_held() { self.reclaim_held(heap) } else { 0 };
+        let busy = if self.is_reclaiming() { None } else { Some(Busy::new(own.any().cache())) };
+        let sweeps = busy.is_some() && self.may_be_held();
+        let mut freed = if sweeps { self.reclaim_held(heap) } else { 0 };
         if effort == Effort::All {
             for home in self.caches.all().filter(|home| !home.is_own()) {
                 freed += self.reclaim_cache(heap, home, effort, 0);
@@ -131,18 +128,33 @@ impl Slots {
         if busy.is_some() {
             freed += self.reclaim_cache(heap, own.any(), effort, most);
         }
+        // What was dropped may have let go of others.
+        if sweeps && freed > 0 {
+            freed += self.reclaim_held(heap);
+        }
         freed
     }
 
-    /// Reclaims what threads that ended had retired; notes again where guards keep some of it. O(caches).
+    /// Reclaims what threads that ended had retired, whoever has their caches by now; notes again where guards keep it, or a drop
+    /// panics before all were looked at. O(caches).
     fn reclaim_left(&self, heap: &Inner) -> usize {
-        let is_left = |home: &Any<'_>| home.cache().retired() > 0 && home.is_vacant();
-        let mut freed = 0;
-        for home in self.caches.all().filter(is_left) {
-            freed += self.reclaim_cache(heap, home, Effort::All, 0);
-            if home.cache().retired() > 0 {
-                self.caches.note_left();
+        struct Left<'a>(&'a Slots);
+        impl Drop for Left<'_> {
+            fn drop(&mut self) {
+                if self.0.caches.all().any(|home| home.cache().is_left()) {
+                    self.0.caches.note_left();
+                }
             }
+        }
+        let _left = Left(self);
+        let mut freed = 0;
+        for home in self.caches.all().filter(|home| home.cache().is_left()) {
+            home.cache().set_left(false);
+            let here = self.reclaim_cache(heap, home, Effort::All, 0);
+            if here == 0 && home.cache().retired() > 0 {
+                home.cache().set_left(true);
+            }
+            freed += here;
         }
         freed
     }
@@ -161,7 +173,7 @@ impl Slots {
 
     fn reclaim_some_of(&self, heap: &Inner, most: usize) -> bool {
         for home in self.caches.all().filter(|home| home.cache().retired() > 0) {
-            close_batch(heap, home, Effort::All);
+            close_batch(self, heap, home, Effort::All);
             let Some((_in_hand, mut objects)) = self.take_ready(heap, home) else { continue };
             let all = objects.pairs.len();
             let pairs = objects.pairs.split_off(all.min(most));
@@ -193,7 +205,7 @@ impl Slots {
             return 0;
         }
         let mut freed = 0;
-        close_batch(heap, home, effort);
+        close_batch(self, heap, home, effort);
         // No fence, the lock of the cache is enough: the table's end steps into it after we did, and finds the batch, or
         // before, and we see the end.
         if self.is_closed() {
@@ -205,7 +217,7 @@ impl Slots {
         while let Some((_in_hand, objects)) = self.take_ready(heap, home) {
             freed += self.settle_all(Ready { slots: self, heap, home, objects }, effort);
             if freed < follow {
-                close_batch(heap, home, effort);
+                close_batch(self, heap, home, effort);
             }
         }
         freed
@@ -316,9 +328,10 @@ impl Slots {
 }
 
 /// Turns the open list of a cache into a batch, where it is full or everything is wanted.
-fn close_batch(heap: &Inner, home: Any<'_>, effort: Effort) {
+fn close_batch(slots: &Slots, heap: &Inner, home: Any<'_>, effort: Effort) {
     let always = effort == Effort::All;
-    let Some(objects) = home.with(&heap.readers, |cache| cache.close_open(always)) else { return };
+    let close = |cache: &mut Inside<'_>| Some((slots.take_in_hand(), cache.close_open(always)?));
+    let Some((_in_hand, objects)) = home.with(&heap.readers, close) else { return };
     // Outside the cache: the heavy barrier may be a system call.
     let grace = Grace::start(&heap.readers);
     home.with(&heap.readers, |cache| cache.wait(Batch { grace, objects }));

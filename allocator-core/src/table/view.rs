@@ -235,7 +235,7 @@ impl Table {
 
     /// Drops retired objects whose grace period is over; their number. Their room, and what threads keep of the
     /// table for their next inserts, goes back to the heap. Never waits for readers. What objects retire as they are dropped is
-    /// dropped too, as long as that goes on.
+    /// dropped too, as far as it was there when the call began.
     ///
     /// # Panics
     /// When the `Drop` of one of them does; the others are dropped by later calls.
