@@ -5,7 +5,8 @@
 mod common;
 
 use common::{Counted, Drops, heap, heaps, panics};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use typed_pool::{AccessError, Handle, Pinned, Pool, TakeError};
 
@@ -261,5 +262,39 @@ fn a_chain_of_pins_ends_with_its_pool_and_needs_no_stack() {
         drop(last);
         assert_eq!((drops.live(), heap.stats().pools), (0, 0), "pin first: {pin_first}");
         heap.verify().unwrap();
+    }
+}
+
+/// Its last pin goes with the link before it, which then has all that can be dropped be dropped.
+struct Flushing {
+    _next: Option<Pinned<Flushing>>,
+    flush: Flush,
+}
+
+struct Flush(&'static Pool<Flushing>, Arc<AtomicUsize>);
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.flush();
+    }
+}
+
+#[test]
+fn a_chain_of_pins_whose_links_flush_their_pool_needs_no_stack() {
+    const LINKS: usize = if cfg!(miri) { 50 } else { 20_000 };
+    let pool: &'static Pool<Flushing> = Box::leak(Box::new(Pool::new(&heap(32 << 20)).unwrap()));
+    let drops = Arc::<AtomicUsize>::default();
+    let mut last = None;
+    for _ in 0..LINKS {
+        let flush = Flush(pool, Arc::clone(&drops));
+        let handle = pool.insert(Flushing { _next: last.take(), flush }).unwrap();
+        last = Some(pool.pin(handle).unwrap());
+        assert!(pool.remove(handle));
+    }
+    assert!(last.as_ref().is_some_and(|last| Arc::ptr_eq(&last.flush.1, &drops)));
+    drop(last);
+    while drops.load(Ordering::Relaxed) < LINKS {
+        assert!(pool.flush() > 0);
     }
 }

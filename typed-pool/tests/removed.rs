@@ -153,3 +153,34 @@ fn a_drop_that_makes_another_keeps_nobody_from_returning() {
     pool.flush();
     assert_eq!(pool.flush(), 0, "that was all");
 }
+
+#[test]
+fn what_a_thread_left_is_dropped_though_an_idle_one_has_taken_its_cache_over() {
+    let heap = Heap::builder().capacity(16 << 20).build().unwrap();
+    let (left, mine) = (Drops::default(), Drops::default());
+    let pool = Pool::new(&heap).unwrap();
+    let (inserted, has_inserted) = mpsc::channel();
+    let (end, may_end) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                for id in 0..100 {
+                    assert!(pool.remove(pool.insert(left.make(id)).unwrap()));
+                }
+            })
+            .join()
+            .unwrap();
+        let (idle, its) = (&pool, mine.clone());
+        scope.spawn(move || {
+            idle.insert(its.make(1)).unwrap();
+            inserted.send(()).unwrap();
+            may_end.recv().unwrap();
+        });
+        has_inserted.recv().unwrap();
+        for id in 0..20_000 {
+            pool.remove(pool.insert(mine.make(id)).unwrap());
+        }
+        assert_eq!(left.dropped(), 100);
+        end.send(()).unwrap();
+    });
+}
