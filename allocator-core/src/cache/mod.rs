@@ -261,9 +261,8 @@ impl Caches {
     /// The calling thread's cache, if it has one already.
     pub(crate) fn own_known(&self) -> Result<Option<Any<'_>>, TornDown> {
         // SAFETY: we keep our nodes alive.
-        let any =
-            |node: *const Node<Cache>| Any { caches: self, node: unsafe { &*node }, own: true };
-        Ok(threads::own(self)?.map(any))
+        let node = threads::own(self)?.map(|node| unsafe { &*node });
+        Ok(node.map(|node| Any { caches: self, node, own: true }))
     }
 
     /// All caches, those of threads that ended included.
