@@ -47,8 +47,7 @@ fn behind_a_block<R>(heap: &Heap, small: impl FnOnce() -> R) -> (Handle, R) {
 /// A raw block with a chunk of its own becomes a cell.
 #[test]
 fn raw_chunk_becomes_cell() {
-    let paths =
-        ["the plan was stale", "moved before", "it came round before", "no room beside the mover"];
+    let paths = ["the plan was stale", "moved before", "it came round before"];
     explore(PREEMPTIONS, paths, move |[stale, before, after]| {
         let heap = heap_for_plans();
         let (block, small) = behind_a_block(&heap, || heap.allocate_bytes(&[7; SMALL]).unwrap());
