@@ -65,6 +65,12 @@ impl Head<'_> {
         fetch(core::ptr::from_ref(self.header).cast());
     }
 
+    /// Whether the block is in a cell of a slab.
+    #[inline]
+    pub(crate) fn is_cell(&self) -> bool {
+        self.cell.is_some()
+    }
+
     /// Bytes that the block has room for. Does not look at the header word, which may be a cache miss.
     #[inline]
     pub(crate) fn room(&self) -> usize {

@@ -19,6 +19,7 @@ use crate::chunk::{self, Kind};
 use crate::grace::Grace;
 use crate::head::{Head, Size};
 use crate::heap::Inner;
+use crate::pages::Label;
 use crate::placement::Run;
 use crate::raw::{GRANULE, Wipe};
 use crate::slot::{self, LockOutcome, Snapshot};
@@ -169,7 +170,10 @@ impl<'v> Batch<'v> {
                     locked.publish(victim.offset);
                     return None;
                 }
-                if heap.store.shared.pages.label(victim.offset).kind() != victim.kind {
+                if head.is_cell() != (victim.kind == Kind::Slab)
+                    || !head.is_cell()
+                        && heap.store.shared.pages.label(victim.offset) != Label::Central
+                {
                     locked.put_back(pass);
                     return None;
                 }

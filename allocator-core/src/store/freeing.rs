@@ -47,10 +47,11 @@ impl Store {
 
 impl<'s> Freeing<'s> {
     fn all(mut self, offsets: impl Iterator<Item = u32>) {
+        let wipes = !self.soon && self.store.memory().wipes(Wipe::Freed);
         for offset in offsets {
             // The block's bytes are given up: whoever gets them next writes.
             self.store.memory().track_write(offset);
-            if !self.soon && self.store.memory().wipes(Wipe::Freed) {
+            if wipes {
                 // What a mover leaves it has wiped itself. Without a lock, as it may take long; nobody can see the block any
                 // more, and it is ours until it is freed.
                 self.held = Held::Nothing;

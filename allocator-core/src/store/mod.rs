@@ -174,11 +174,16 @@ impl Store {
     #[inline]
     pub(crate) fn wipe(&self, what: Wipe, offset: u32) {
         if self.memory().wipes(what) {
-            let head = self.head(offset);
-            // Bytes that nobody wrote yet may not even have memory.
-            if !head.size().is_some_and(|size| size.zeroes_due) {
-                self.memory().wipe(offset, head.room());
-            }
+            self.wipe_now(offset);
+        }
+    }
+
+    #[cold]
+    fn wipe_now(&self, offset: u32) {
+        let head = self.head(offset);
+        // Bytes that nobody wrote yet may not even have memory.
+        if !head.size().is_some_and(|size| size.zeroes_due) {
+            self.memory().wipe(offset, head.room());
         }
     }
 

@@ -136,6 +136,8 @@ impl Slots {
     /// Takes back what an object had that ended its life without being retired: nobody can see it.
     pub(crate) fn ended(&self, heap: &Inner, pair: Pair) {
         self.caches.own().with(|cache| cache.end());
+        // What has no room in the magazine goes on to somewhere else.
+        let _in_hand = self.take_in_hand();
         self.recycle(heap, &[pair], Effort::Batch);
     }
 
@@ -191,11 +193,9 @@ impl Slots {
         }
         match effort {
             Effort::Batch => {
-                // What has no room goes on to somewhere else.
-                let _in_hand = self.take_in_hand();
-                for pair in pairs {
-                    // Nobody can see the block any more, and it is ours until it is kept.
-                    heap.store.wipe(Wipe::Freed, pair.offset());
+                if heap.store.memory().wipes(Wipe::Freed) {
+                    // Nobody can see the blocks any more, and they are ours until they are kept.
+                    pairs.iter().for_each(|pair| heap.store.wipe(Wipe::Freed, pair.offset()));
                 }
                 self.keep(heap, pairs);
             }
