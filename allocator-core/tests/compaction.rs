@@ -241,3 +241,24 @@ fn compact_when_full_makes_room_for_a_large_block() {
         }
     }
 }
+
+#[test]
+fn blocks_behind_one_that_was_borrowed_can_be_moved_later() {
+    for policy in Policy::ALL {
+        let heap = common::heap(*policy, 1 << 20);
+        // Too short for all that is behind it, so they follow each other.
+        let hole = heap.allocate(bytes(6000)).unwrap();
+        let live: Vec<Live> =
+            (0..20).map(|seed| (put(&heap, bytes(5000), seed).unwrap(), 5000, seed)).collect();
+        heap.deallocate(hole).unwrap();
+        heap.flush();
+        let places: Vec<_> = live.iter().map(|(block, ..)| address(&heap, *block)).collect();
+        let borrow = heap.read(live[0].0).unwrap();
+        assert_eq!(heap.defragment().moves, 0, "{policy}: it is in the way");
+        drop(borrow);
+        assert_eq!(heap.defragment().moves, 20, "{policy}");
+        let lower = live.iter().zip(places).all(|((block, ..), old)| address(&heap, *block) < old);
+        assert!(lower, "{policy}");
+        assert_all(&heap, &live);
+    }
+}

@@ -30,6 +30,26 @@ fn the_room_is_there_and_less_is_moved_than_everything() {
 }
 
 #[test]
+fn only_what_lies_in_the_window_is_moved() {
+    const SIZE: usize = 20_000;
+    for policy in Policy::ALL {
+        let builder = Heap::builder().capacity(1 << 20).policy(*policy).page_size(PAGE);
+        let heap = builder.stripes(1).build().unwrap();
+        let live = fill_up(&heap, SIZE);
+        let holes = [5, 15, 25];
+        holes.iter().for_each(|at| heap.deallocate(live[*at].0).unwrap());
+        heap.flush();
+        // The block above each hole stays, so the room is made with the one below it.
+        let pins = holes.map(|at| heap.read(live[at + 1].0).unwrap());
+        let room = heap.make_room(SIZE + SIZE / 2, 1);
+        assert!(room.fits, "{policy}: {room}");
+        assert_eq!((room.defrag.moves, room.defrag.moved_bytes), (1, SIZE as u64), "{policy}");
+        drop(pins);
+        heap.verify().unwrap();
+    }
+}
+
+#[test]
 fn ever_larger_blocks_get_room_until_all_that_is_free_is_one_run() {
     for (name, builder) in builders(8 << 20) {
         let heap = builder.page_size(PAGE).build().unwrap();

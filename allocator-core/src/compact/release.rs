@@ -166,6 +166,8 @@ fn give_back_some(
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::compact::budget::Budget;
+    use core::time::Duration;
 
     #[test]
     fn what_becomes_free_twice_waits_once() {
@@ -175,5 +177,25 @@ mod tests {
         }
         assert_eq!((pending.runs.len(), pending.granules), (3, 30));
         assert!(!pending.is_long());
+    }
+
+    #[test]
+    fn what_one_step_leaves_of_a_run_waits_for_the_next() {
+        const BYTES: usize = 3 * PAGES_IN_TIME * OS_PAGE;
+        let heap = crate::Heap::builder().capacity(4 * BYTES).stripes(1).build().unwrap();
+        let block = heap.allocate_bytes(&vec![7; BYTES]).unwrap();
+        heap.deallocate(block).unwrap();
+        heap.flush();
+        let heap = heap.inner();
+        let committed = || heap.store.central().committed();
+        let (before, len) = (committed(), (BYTES / GRANULE) as u32);
+        let mut pass = Pass::new(heap, Budget::unlimited().time(Duration::from_secs(1)));
+        let mut pending = Pending::default();
+        pending.add(heap.store.memory().bounds().0, len);
+        let steps = (0..100).take_while(|_| pending.give_back(heap, &mut pass)).count();
+        assert_eq!((pending.runs.len(), pending.granules), (0, 0), "after {steps} steps");
+        if heap.store.memory().can_release() {
+            assert!(steps >= 3 && committed() + BYTES <= before + 2 * OS_PAGE, "{steps} steps");
+        }
     }
 }
