@@ -174,3 +174,30 @@ impl Central {
         self.committed.add(first as usize..last as usize + 1);
     }
 }
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+    use crate::placement::FirstFit;
+    use crate::raw::os::OS_PAGE;
+
+    /// Pages of the buffer that a test uses.
+    const PAGES: u32 = 8;
+
+    #[test]
+    fn pages_with_the_tags_of_what_is_left_are_committed() {
+        // A run of each length, so that it ends in the middle and at the end of a page.
+        for len in 1..2 * PAGE {
+            let memory = Memory::map(PAGES * PAGE, false).unwrap();
+            let (lo, hi) = memory.bounds();
+            let mut central =
+                Central::new(&memory, AnyPlacement::FirstFit(FirstFit::new(hi, PAGE)));
+            let need = Need { len, align: 1, skew: 0 };
+            let taken = central.allocate(&memory, need, End::Low).unwrap();
+            let page = |at: u32| (at / PAGE) as usize;
+            // Up to the tag behind it, and the last one of the buffer.
+            let expected = page(taken.end()) + 1 - page(lo) + 1;
+            assert_eq!(central.committed(), expected * OS_PAGE, "{len} granules");
+        }
+    }
+}

@@ -4,8 +4,9 @@
 
 mod common;
 
-use allocator_core::{Handle, Heap, ResizeError};
-use common::{Rng, StopOnDrop, builders, bytes, fill, holds, sleep_until};
+use allocator_core::{Handle, Heap, Policy, ResizeError};
+use common::live::HEADER;
+use common::{Rng, StopOnDrop, address, builders, bytes, fill, holds, sleep_until};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -73,5 +74,20 @@ fn resizing_and_moving_do_not_disturb_each_other() {
         heap.flush();
         assert!(heap.defragment().complete, "{name}");
         assert_eq!(heap.stats().live_bytes, 0, "{name}");
+    }
+}
+
+#[test]
+fn a_block_grows_into_all_of_the_free_run_behind_it() {
+    for policy in Policy::ALL {
+        let heap = common::heap(*policy, 1 << 20);
+        let [block, behind, _wall] = [(); 3].map(|()| heap.allocate(bytes(20_000)).unwrap());
+        let place = address(&heap, block);
+        assert_eq!(address(&heap, behind), place + 20_000 + HEADER, "{policy}");
+        heap.deallocate(behind).unwrap();
+        heap.flush();
+        heap.resize(block, 2 * 20_000 + HEADER).unwrap();
+        assert_eq!(address(&heap, block), place, "{policy}: there was room for it");
+        heap.verify().unwrap();
     }
 }

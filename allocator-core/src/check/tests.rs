@@ -246,3 +246,25 @@ fn slabs_whose_cells_do_not_add_up() {
         store.header(offset).store(1, Ordering::Relaxed);
     });
 }
+
+#[test]
+fn a_place_that_is_not_aligned_as_the_object_is() {
+    let sound = Sound::new(Policy::SizeClass);
+    let (inner, layout) = (sound.heap.inner(), Layout::from_size_align(3000, 64).unwrap());
+    let request = inner.request(layout).unwrap();
+    let config = inner.table_config(request, layout.size(), None);
+    let table = inner.tables.create(crate::heap::next_salt(), config).unwrap();
+    let pair = table.place_slowly(inner, &request, layout).unwrap();
+    let word = table.word_at(pair.slot).unwrap();
+    slot::publish(word, pair.word);
+    sound.heap.verify().unwrap();
+    // Long enough, and one granule behind an aligned place.
+    let run = inner.store.central().space.find(sound.memory(), request.need).unwrap();
+    let start = run.start.next_multiple_of(request.need.align);
+    let taken = Run { start, len: request.need.len };
+    inner.store.central().claim(sound.memory(), run, taken);
+    let place = chunk::init_block(sound.memory(), taken, table.owner(pair.slot));
+    slot::publish(word, Snapshot::vacant(pair.generation(), place));
+    let error = sound.heap.verify().unwrap_err().to_string();
+    assert!(error.contains("which is no place for 3000"), "{error}");
+}
