@@ -107,3 +107,20 @@ fn pause(steps: u32) {
     }
     loom::thread::yield_now();
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::guard::Guard;
+
+    #[test]
+    fn a_section_that_began_later_is_not_waited_for() {
+        let readers = Arc::new(Readers::new(false));
+        let guard = Guard::enter(&readers);
+        let mut grace = Grace::start(&readers);
+        assert!(!grace.poll() && grace.open_guards() == 1);
+        drop(guard);
+        let _next = Guard::enter(&readers);
+        assert!(grace.poll(), "the one of its start is over");
+    }
+}

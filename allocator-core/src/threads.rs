@@ -353,3 +353,24 @@ pub(crate) fn find<S: PerThread>(set: &Arc<S>) -> (*const Node<S::Value>, Tenure
         None => (acquire(&**set), Tenure::Once),
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_lent_stays_so_until_its_value_is_free() {
+        let roster = Roster::new();
+        let acquire = |is_free: bool, value| {
+            // SAFETY: the roster keeps its nodes alive.
+            unsafe { &*roster.acquire(|_| is_free, || value) }
+        };
+        let lent = acquire(true, 1);
+        lent.lend();
+        for value in 2..5 {
+            assert_eq!(acquire(false, value).value, value, "a new one");
+        }
+        assert_eq!(acquire(true, 5).value, 1);
+        assert_eq!(acquire(true, 6).value, 6, "it has an owner again");
+    }
+}

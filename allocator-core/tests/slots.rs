@@ -3,7 +3,7 @@
 
 mod common;
 
-use allocator_core::{Budget, Handle, Heap};
+use allocator_core::{AllocErrorKind, Budget, Handle, Heap};
 use common::typed::Typed;
 use common::{Rng, StopOnDrop, bytes};
 use std::collections::HashSet;
@@ -177,4 +177,20 @@ fn the_background_gives_slots_back_too() {
     }
     assert!(!RELEASES || background.stop().freed_bytes >= (full * 9 / 10) as u64);
     assert!(all.iter().all(|handle| !pool.table.contains(*handle)));
+}
+
+#[test]
+fn a_heap_without_room_loses_no_slots() {
+    let builder = Heap::builder().capacity(256 << 10).page_size(4 << 10).stripes(1);
+    let heap = builder.thread_cache(64 << 10).build().unwrap();
+    let pool = Typed::new(&heap);
+    let mut objects: Vec<_> = (0..).map_while(|n: u64| pool.insert([n; 8]).ok()).collect();
+    for _ in 0..200 {
+        let error = pool.insert([0; 8]).unwrap_err();
+        assert_eq!(error.kind, AllocErrorKind::OutOfMemory, "{error}");
+    }
+    let gone = objects.split_off(objects.len() / 2);
+    gone.iter().for_each(|handle| assert!(pool.table.retire(*handle)));
+    objects.extend(gone.iter().map(|_| pool.insert([1; 8]).unwrap()));
+    heap.verify().unwrap();
 }

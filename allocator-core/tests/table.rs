@@ -308,3 +308,19 @@ fn a_purge_removes_no_more_than_there_were_when_it_began() {
     assert_eq!(pool.table.purge(usize::MAX, told), 10);
     assert_eq!((pool.table.len(), pool.table.purgeable()), (10, 10));
 }
+
+#[test]
+fn what_could_not_be_taken_can_be_moved() {
+    for policy in Policy::ALL {
+        let heap = heap(*policy, 1 << 20);
+        let pool = Typed::new(&heap);
+        let [hole, handle] = [1, 2].map(|byte| pool.insert([byte; 5000]).unwrap());
+        assert!(pool.table.retire(hole));
+        pool.table.reclaim();
+        let busy = beside_a_guard(&heap, || pool.try_take(handle).map(|_| ()));
+        assert_eq!(busy, Err(TakeError::Busy), "{policy}");
+        // Not looked up in between, which would end a plan that was left.
+        assert_eq!(heap.defragment().moves, 1, "{policy}");
+        assert_eq!(pool.take(handle).map(|object| object[4999]), Ok(2), "{policy}");
+    }
+}

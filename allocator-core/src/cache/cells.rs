@@ -435,4 +435,57 @@ mod tests {
             }
         }
     }
+
+    /// Does `f` inside a cache of raw blocks of two classes, which keeps `most` of each.
+    fn inside<R>(most: usize, f: impl FnOnce(&mut Inside<'_>) -> R) -> R {
+        let classes = [0, 1];
+        let mut limits = Limits::new(0, None, classes.into_iter());
+        classes.iter().for_each(|class| limits.pairs[*class] = most as u16);
+        let (mut cells, counters) = (Cells::new(&limits), Counters::default());
+        f(&mut Inside { cells: &mut cells, counters: &counters, limits: &limits })
+    }
+
+    #[test]
+    fn no_more_is_taken_than_asked_for() {
+        inside(4, |cache| {
+            let mut spilled = Vec::new();
+            for slot in 0..12 {
+                cache.keep_of(slot as usize % 2, Pair::new(slot, 1, slot), &mut spilled);
+            }
+            for (most, left) in [(8, 4), (3, 1), (3, 0)] {
+                let before = cache.counters.cached();
+                assert_eq!(cache.empty_some(most).len(), most.min(before));
+                assert_eq!(cache.counters.cached(), left);
+            }
+            assert_eq!((spilled.len(), cache.counters.live()), (0, 0));
+        });
+    }
+
+    #[test]
+    fn what_was_kept_first_is_spilled_first() {
+        inside(4, |cache| {
+            let mut spilled = Vec::new();
+            for slot in 0..13 {
+                cache.keep_of(1, Pair::new(slot, 1, slot), &mut spilled);
+            }
+            assert!(spilled.iter().map(|pair| pair.slot).eq(0..4));
+            let taken = core::iter::from_fn(|| cache.take_of(1));
+            assert!(taken.map(|pair| pair.slot).eq((4..13).rev()));
+        });
+    }
+
+    #[test]
+    fn a_pair_that_was_away_meanwhile_makes_another_version() {
+        let limits = Limits::new(1 << 10, Some(64), [0].into_iter());
+        let (mut cells, counters) = (Cells::new(&limits), Counters::default());
+        let mut cache = Inside { cells: &mut cells, counters: &counters, limits: &limits };
+        cache.keep(0, &[Pair::new(1, 1, 1), Pair::new(2, 1, 2)]);
+        let mut versions = vec![counters.version()];
+        for _ in 0..10 {
+            let pair = cache.take().unwrap();
+            assert!(cache.keep(0, &[pair]).is_empty());
+            assert!(!versions.contains(&counters.version()), "{versions:?}");
+            versions.push(counters.version());
+        }
+    }
 }
