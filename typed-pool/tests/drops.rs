@@ -253,3 +253,29 @@ fn a_forgotten_pool_drops_nothing_and_harms_nobody() {
     heap.verify().unwrap();
     assert_eq!((drops.live(), heap.stats().pools), (100, 1));
 }
+
+#[test]
+fn what_a_thread_left_under_a_guard_is_dropped_later_by_others() {
+    /// More than make a batch.
+    const MANY: u64 = 3000;
+    let (heap, drops) = (heap(1 << 20), Drops::default());
+    let pool = Pool::new(&heap).unwrap();
+    let turn = || {
+        for id in 0..MANY {
+            // Objects of the pool without drops of ours.
+            assert!(pool.remove(pool.insert(None).unwrap()), "{id}");
+        }
+    };
+    // What this thread keeps is not what the other one leaves.
+    turn();
+    let guard = heap.enter();
+    std::thread::scope(|scope| {
+        let left = scope.spawn(|| pool.remove(pool.insert(Some(drops.make(1))).unwrap()));
+        assert!(left.join().unwrap());
+    });
+    turn();
+    assert_eq!(drops.live(), 1, "the guard was there before");
+    drop(guard);
+    turn();
+    assert_eq!(drops.live(), 0);
+}

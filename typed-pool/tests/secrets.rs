@@ -19,9 +19,13 @@ struct Watched {
 
 impl Watched {
     fn new(builder: HeapBuilder) -> Self {
+        Self::with_stripes(builder, 1)
+    }
+
+    fn with_stripes(builder: HeapBuilder, stripes: usize) -> Self {
         let buffer: &'static mut [u8] = vec![0; CAPACITY].leak();
         let start = buffer.as_ptr();
-        Self { heap: builder.buffer(buffer).stripes(1).build().unwrap(), start }
+        Self { heap: builder.buffer(buffer).stripes(stripes).build().unwrap(), start }
     }
 
     /// Copies of the secret anywhere in the buffer. Nobody else uses the heap meanwhile.
@@ -137,6 +141,17 @@ fn what_is_freed_is_erased_however_it_goes() {
         let gone = Watched { heap: Heap::builder().build().unwrap(), start };
         assert_eq!(gone.copies(), 0);
     }
+}
+
+#[test]
+fn what_is_cut_off_in_a_segment_is_erased() {
+    let builder = Heap::builder().policy(Policy::FirstFit).page_size(16 << 10);
+    let watched = Watched::with_stripes(builder.zero_on_free(true), 2);
+    let block = watched.heap.allocate_bytes(&[SECRET.to_ne_bytes(); 125].concat()).unwrap();
+    assert!(watched.heap.stats().stripes.iter().any(|stripe| stripe.pages > 0));
+    assert_eq!(watched.copies(), 125);
+    watched.heap.resize(block, 80).unwrap();
+    assert_eq!(watched.copies(), 10);
 }
 
 #[test]
