@@ -6,7 +6,6 @@ use crate::chunk::{self, Kind};
 use crate::error::VerifyError;
 use crate::heap::{Heap, Inner};
 use crate::placement::Run;
-use crate::raw::Memory;
 use crate::slot::Snapshot;
 use crate::stripe::Shared;
 use crate::sync::atomic::Ordering;
@@ -61,7 +60,7 @@ fn verify_central(inner: &Inner, central: &Central) -> Result<usize, String> {
     let (lo, hi) = central.bounds();
     let free = central.space.check(memory, lo, hi)?;
     let mut held = 0;
-    verify_tiling(memory, Run { start: lo, len: hi - lo }, &free, |chunk, kind| {
+    chunk::check_tiling(memory, Run { start: lo, len: hi - lo }, &free, |chunk, kind| {
         let label = pages.label(chunk.start);
         if label.kind() != kind {
             return Err(format!("the page of the {kind:?} {chunk:?} is labelled {label:?}"));
@@ -75,39 +74,6 @@ fn verify_central(inner: &Inner, central: &Central) -> Result<usize, String> {
         Ok(())
     })?;
     Ok(held)
-}
-
-/// Used chunks and the runs `free`, which are in address order, tile `all`: neither is inside of the other. Tells `see` of each
-/// chunk. O(chunks and runs).
-pub(crate) fn verify_tiling(
-    memory: &Memory,
-    all: Run,
-    free: &[Run],
-    mut see: impl FnMut(Run, Kind) -> Result<(), String>,
-) -> Result<(), String> {
-    let mut free = free.iter().peekable();
-    let mut at = all.start;
-    while at < all.end() {
-        if let Some(run) = free.next_if(|run| run.start == at) {
-            at = run.end();
-            continue;
-        }
-        let (chunk, kind) = chunk::at(memory, at)
-            .filter(|(chunk, _)| chunk.len > 0 && chunk.len <= all.end() - at)
-            .ok_or_else(|| format!("neither a chunk nor a free run is at granule {at}"))?;
-        if kind == Kind::Block && !chunk::is_owned(memory, chunk) {
-            return Err(format!("the block of {chunk:?} belongs to no table"));
-        }
-        see(chunk, kind)?;
-        at = chunk.end();
-        if let Some(run) = free.next_if(|run| run.start < at) {
-            return Err(format!("{run:?} is free, inside the {kind:?} {chunk:?}"));
-        }
-    }
-    match free.next() {
-        Some(run) => Err(format!("{run:?} is free, behind the end at granule {}", all.end())),
-        None => Ok(()),
-    }
 }
 
 /// Every live slot names a block that is in use, names the slot, and has room for what is in it.

@@ -98,7 +98,7 @@ pub(crate) fn at(memory: &Memory, start: u32) -> Option<(Run, Kind)> {
 }
 
 /// Whether the block of a chunk has an owner. The caller holds the lock of its space.
-pub(crate) fn is_owned(memory: &Memory, chunk: Run) -> bool {
+fn is_owned(memory: &Memory, chunk: Run) -> bool {
     // Relaxed: owners of chunks change under the lock only.
     let header = memory.header(header_index(chunk.start + HEADER)).load(Ordering::Relaxed);
     chunk.len > HEADER && Owner::of(header).is_some()
@@ -136,4 +136,37 @@ pub(crate) fn set_bytes(memory: &Memory, offset: u32, bytes: usize) {
 /// Where the header word of the general block at `offset` is, in words of 8 bytes.
 pub(crate) fn header_index(offset: u32) -> u64 {
     u64::from(offset) * 2 - 1
+}
+
+/// Used chunks and the runs `free`, which are in address order, tile `all`: neither is inside of the other. Tells `see` of each
+/// chunk. O(chunks and runs).
+pub(crate) fn check_tiling(
+    memory: &Memory,
+    all: Run,
+    free: &[Run],
+    mut see: impl FnMut(Run, Kind) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut free = free.iter().peekable();
+    let mut at = all.start;
+    while at < all.end() {
+        if let Some(run) = free.next_if(|run| run.start == at) {
+            at = run.end();
+            continue;
+        }
+        let (chunk, kind) = self::at(memory, at)
+            .filter(|(chunk, _)| chunk.len > 0 && chunk.len <= all.end() - at)
+            .ok_or_else(|| format!("neither a chunk nor a free run is at granule {at}"))?;
+        if kind == Kind::Block && !is_owned(memory, chunk) {
+            return Err(format!("the block of {chunk:?} belongs to no table"));
+        }
+        see(chunk, kind)?;
+        at = chunk.end();
+        if let Some(run) = free.next_if(|run| run.start < at) {
+            return Err(format!("{run:?} is free, inside the {kind:?} {chunk:?}"));
+        }
+    }
+    match free.next() {
+        Some(run) => Err(format!("{run:?} is free, behind the end at granule {}", all.end())),
+        None => Ok(()),
+    }
 }

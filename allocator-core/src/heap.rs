@@ -1,7 +1,7 @@
 //! [`Heap`]: one managed buffer with its stripes, tables and counters.
 
 use crate::builder::HeapBuilder;
-use crate::cache::{Limits, mix};
+use crate::cache::Limits;
 use crate::chunk;
 use crate::compact::{Budget, DefragReport, MoverLock};
 use crate::error::{AllocError, AllocErrorKind};
@@ -16,6 +16,7 @@ use crate::sync::{Arc, yield_now};
 use crate::table::{DropFn, Effort, Registry, Slots, SlotsConfig};
 use core::alloc::Layout;
 use core::fmt;
+use std::hash::{DefaultHasher, Hasher};
 use std::time::{Duration, Instant};
 
 /// How long an allocation that would be refused waits for retired blocks: for sections that are about to
@@ -346,9 +347,12 @@ impl Inner {
     /// What is another number, almost certainly, as soon as something changed its place that an allocation for the table could
     /// have: so what was looked for in vain from one such number to the same was nowhere.
     fn version(&self, slots: &Slots) -> u64 {
+        let mut version = DefaultHasher::new();
+        slots.tell_version(&mut version);
         let tables = self.tables.all();
         let plain = tables.iter().filter(|table| table.is_plain());
-        plain.fold(slots.version(), |version, table| mix(version, table.version()))
+        plain.for_each(|table| table.tell_version(&mut version));
+        version.finish()
     }
 
     /// Asks `attempt` again while blocks are moved: the mover has some of the free memory in hand. Not for long where that

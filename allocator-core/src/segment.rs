@@ -7,7 +7,6 @@
 //! Everything here runs under the stripe's lock.
 
 use crate::block::Owner;
-use crate::check::verify_tiling;
 use crate::chunk::{self, Kind};
 use crate::pages::{Label, PageMap};
 use crate::placement::{AnyPlacement, Need, Run};
@@ -131,7 +130,7 @@ impl Segments {
             let inside = Self::inside(Run { start: page, len: pages.page() });
             let (these, others) =
                 rest.split_at(rest.partition_point(|run| run.start < inside.end()));
-            verify_tiling(memory, inside, these, |chunk, kind| match kind {
+            chunk::check_tiling(memory, inside, these, |chunk, kind| match kind {
                 Kind::Block => Ok(()),
                 Kind::Slab | Kind::Segment => Err(format!("{kind:?} {chunk:?} is in a segment")),
             })?;

@@ -52,8 +52,9 @@ const TRIES: u32 = 100;
 /// What one call has purged, and may purge still.
 struct Purging {
     purged: usize,
-    /// As many as there were when the call began, so that it ends also where the callback puts in others.
-    left: usize,
+    /// As many as there were when room turned out to be missing first, so that it ends also where the callback puts in others. When
+    /// the call began there may have been fewer: others put in what fills the heap meanwhile.
+    left: Option<usize>,
     /// How many the next attempt removes.
     count: usize,
     /// How often it may try again without having purged any, where others have.
@@ -63,8 +64,8 @@ struct Purging {
 }
 
 impl Purging {
-    fn new(left: usize) -> Self {
-        Self { purged: 0, left, count: 1, tries: TRIES, retired_max: usize::MAX }
+    fn new() -> Self {
+        Self { purged: 0, left: None, count: 1, tries: TRIES, retired_max: usize::MAX }
     }
 
     fn tries_again(&mut self) -> bool {
@@ -136,7 +137,7 @@ impl<T> Pool<T> {
     ///
     /// `told` runs on the thread whose call needs the room, inside that call, with no lock of the pool or heap held. It may
     /// use the pool; what it puts in purges nothing, in whatever pool, so it may be refused. Where it puts in purgeable objects,
-    /// it may take the room that the call around it needs: that purges as many as there were when it began, and is refused
+    /// it may take the room that the call around it needs: that purges as many as there were when it found none, and is refused
     /// then. A [`purge`](Self::purge) in it does purge, and calls it again, inside itself. It must not ask for a lock that callers
     /// of `insert` hold either. When it panics, the panic goes to
     /// that caller; where the `Drop` of an object panicked just before, the process aborts.
@@ -216,10 +217,9 @@ impl<T> Pool<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn make_room(&self, bytes: usize, align: usize) -> RoomReport {
-        let table = self.objects.table();
         self.flush();
         let mut report = self.heap().make_room(bytes, align);
-        let mut purging = Purging::new(table.purgeable());
+        let mut purging = Purging::new();
         while !report.fits && !report.never_fits {
             // Moving may help yet.
             let is_early = report.defrag.mover_busy && bytes <= report.free_bytes;
@@ -237,7 +237,7 @@ impl<T> Pool<T> {
     #[cold]
     pub(crate) fn vacant_after_purge(&self) -> Result<Vacant<'_, T>, AllocError> {
         let table = self.objects.table();
-        let mut purging = Purging::new(table.purgeable());
+        let mut purging = Purging::new();
         loop {
             let before = table.purged();
             let mut error = match self.objects.vacant() {
@@ -272,11 +272,35 @@ impl<T> Pool<T> {
         if is_in_vain || !self.may_purge() {
             return false;
         }
-        let now = self.purge(purging.count.min(purging.left));
+        let left = purging.left.get_or_insert_with(|| table.purgeable());
+        let now = self.purge(purging.count.min(*left));
+        *left -= now;
         purging.retired_max = retired.saturating_add(now);
         purging.count = purging.count.saturating_mul(2);
         purging.purged += now;
-        purging.left -= now;
         now > 0
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_put_in_before_room_was_missing_may_go() {
+        let pool = Pool::with_capacity(10).unwrap();
+        // A call begins, and waits for a processor while others fill the heap.
+        let mut purging = Purging::new();
+        let handles = [1, 2, 3].map(|value| pool.insert_purgeable(value).unwrap());
+        assert!(pool.purge_more(&mut purging));
+        assert!(!pool.contains(handles[0]));
+        // What comes after that is not its.
+        pool.flush();
+        let later = [4, 5, 6].map(|value| pool.insert_purgeable(value).unwrap());
+        while pool.purge_more(&mut purging) {
+            pool.flush();
+        }
+        assert_eq!((purging.purged, pool.len()), (3, 3));
+        assert!(later.iter().all(|handle| pool.contains(*handle)));
     }
 }

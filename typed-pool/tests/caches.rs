@@ -1,5 +1,8 @@
 //! What threads keep for their next inserts: it is bounded, it is counted, and nobody is refused for it.
 
+mod common;
+
+use common::remove_under_guard;
 use std::sync::Barrier;
 use std::thread;
 use typed_pool::{Handle, Heap, Pool};
@@ -9,21 +12,6 @@ const OBJECT: usize = 64;
 
 /// What the builder says that a thread keeps of a pool.
 const KEPT: usize = 64 << 10;
-
-/// Removes `handles` on this thread while another one has a guard open, which is closed before this returns.
-fn remove_under_guard(pool: &Pool<[u64; 8]>, handles: &[Handle<[u64; 8]>]) {
-    let (opened, removed) = (Barrier::new(2), Barrier::new(2));
-    thread::scope(|s| {
-        s.spawn(|| {
-            let _guard = pool.enter();
-            opened.wait();
-            removed.wait();
-        });
-        opened.wait();
-        assert_eq!(pool.remove_many(handles), handles.len());
-        removed.wait();
-    });
-}
 
 #[test]
 fn what_is_kept_is_bounded_however_much_is_removed_at_a_time() {

@@ -5,30 +5,15 @@
 
 mod common;
 
-use common::Drops;
+use common::{Drops, remove_under_guard};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Barrier, OnceLock, mpsc};
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-use typed_pool::{DefragmenterState, Handle, Heap, Pool};
+use typed_pool::{DefragmenterState, Heap, Pool};
 
 /// More than any of these calls may take on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// Removes the objects of `handles` while another thread has a guard open, which is closed before this returns.
-fn remove_under_guard<T: Send + Sync>(pool: &Pool<T>, handles: &[Handle<T>]) {
-    let (opened, removed) = (Barrier::new(2), Barrier::new(2));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let _guard = pool.enter();
-            opened.wait();
-            removed.wait();
-        });
-        opened.wait();
-        assert_eq!(pool.remove_many(handles), handles.len());
-        removed.wait();
-    });
-}
 
 #[test]
 fn what_is_removed_is_waste_before_it_is_dropped() {

@@ -1,12 +1,7 @@
 //! [`Counters`]: how much is in a cache, for whoever asks, and whether anything in it has changed.
 
 use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
-
-/// Puts one more word into a number that tells sequences of words from each other.
-pub(crate) fn mix(words: u64, word: u64) -> u64 {
-    // The constant of Fibonacci hashing (Knuth, TAOCP vol. 3, 6.4).
-    (words.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
+use core::hash::{Hash, Hasher};
 
 /// Written inside the cache only, read by anybody at any time.
 #[derive(Debug, Default)]
@@ -77,10 +72,10 @@ impl Counters {
         peek(&self.magazine) + peek(&self.by_class)
     }
 
-    /// What is another word, almost certainly, as soon as anything in the cache has changed.
-    pub(super) fn version(&self) -> u64 {
+    /// Tells `version` words that are others as soon as anything in the cache has changed.
+    pub(super) fn tell_version(&self, version: &mut impl Hasher) {
         let words = [&self.turns, &self.open, &self.magazine, &self.by_class].map(peek);
-        words.iter().fold(0, |version, word| mix(version, *word as u64))
+        words.hash(version);
     }
 
     /// Something was changed another way than the short one.

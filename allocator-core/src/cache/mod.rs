@@ -20,7 +20,6 @@ mod counters;
 
 pub(crate) use bias::Biased;
 pub(crate) use cells::{Batch, Inside, Limits, Pair, Retired};
-pub(crate) use counters::mix;
 
 use crate::guard::Readers;
 use crate::size_class::room;
@@ -30,6 +29,7 @@ use crate::threads::{
     self, AllMine, ID_STEP, Latest, Mine, Node, PerThread, Roster, Tenure, TornDown,
 };
 use cells::Cells;
+use core::hash::Hasher;
 use core::ptr;
 use counters::Counters;
 
@@ -297,10 +297,10 @@ impl Caches {
         })
     }
 
-    /// What is another number, almost certainly, as soon as anything has changed in a cache. O(caches).
-    pub(crate) fn version(&self) -> u64 {
+    /// Tells `version` words that are others as soon as anything has changed in a cache. O(caches).
+    pub(crate) fn tell_version(&self, version: &mut impl Hasher) {
         // The depot is filled and emptied by who has pairs in hand (`Slots::take_in_hand`).
-        self.roster.iter().fold(0, |version, node| mix(version, node.value.counters.version()))
+        self.roster.iter().for_each(|node| node.value.counters.tell_version(version));
     }
 
     /// Puts pairs into the depot; false where that is full.

@@ -2,7 +2,7 @@
 //! cache first, the table's list of vacant slots and the store behind it.
 
 use super::{Effort, Slots};
-use crate::cache::{Any, Inside, Pair, mix};
+use crate::cache::{Any, Inside, Pair};
 use crate::error::{AllocError, AllocErrorKind};
 use crate::heap::Inner;
 use crate::pages::Label;
@@ -11,6 +11,7 @@ use crate::stripe::Request;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::threads::{self, TornDown};
 use core::alloc::Layout;
+use core::hash::Hasher;
 
 /// Pairs that an empty magazine is refilled with from the store, at most.
 const REFILL_MAX: usize = 64;
@@ -36,7 +37,7 @@ const ARRIVED: usize = 1 << (usize::BITS / 2);
 
 impl Drop for InHand<'_> {
     fn drop(&mut self) {
-        // Release: they arrived. Partner: the Acquire in `is_in_hand` and `version`.
+        // Release: they arrived. Partner: the Acquire in `is_in_hand` and `tell_version`.
         self.0.fetch_add(ARRIVED - 1, Ordering::Release);
     }
 }
@@ -55,10 +56,11 @@ impl Slots {
         !self.in_hand.load(Ordering::Acquire).is_multiple_of(ARRIVED)
     }
 
-    /// What is another number, almost certainly, as soon as a pair has changed its place, or begun to. O(caches).
-    pub(crate) fn version(&self) -> u64 {
+    /// Tells `version` words that are others as soon as a pair has changed its place, or begun to. O(caches).
+    pub(crate) fn tell_version(&self, version: &mut impl Hasher) {
+        self.caches.tell_version(version);
         // Acquire: see `InHand`.
-        mix(self.caches.version(), self.in_hand.load(Ordering::Acquire) as u64)
+        version.write_usize(self.in_hand.load(Ordering::Acquire));
     }
 
     /// The same for who may be dropping objects of the table itself, with the rest of them in hand.

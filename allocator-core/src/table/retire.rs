@@ -35,7 +35,7 @@ struct Busy<'a>(&'a AtomicUsize);
 
 impl<'a> Busy<'a> {
     fn new(cache: &'a Cache) -> Self {
-        // Relaxed, here and below: the owner of the cache alone stores, and others only ask whether they are it.
+        // Relaxed: the owner of the cache alone stores, and others only ask whether they are it.
         cache.reclaimer.store(threads::number(), Ordering::Relaxed);
         Self(&cache.reclaimer)
     }
@@ -43,6 +43,7 @@ impl<'a> Busy<'a> {
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
+        // Relaxed: as in `new`.
         self.0.store(0, Ordering::Relaxed);
     }
 }
@@ -121,7 +122,7 @@ impl Slots {
             for home in self.caches.all().filter(|home| !home.is_own()) {
                 freed += self.reclaim_cache(heap, home, effort, 0);
             }
-        } else if self.caches.take_left() {
+        } else if busy.is_some() && self.caches.take_left() {
             freed += self.reclaim_left(heap);
         }
         // What was retired meanwhile is in the own cache: that one comes last, and again.
@@ -129,7 +130,7 @@ impl Slots {
             freed += self.reclaim_cache(heap, own.any(), effort, most);
         }
         // What was dropped may have let go of others.
-        if sweeps && freed > 0 {
+        if sweeps && freed > 0 && !self.is_plain() {
             freed += self.reclaim_held(heap);
         }
         freed

@@ -3,10 +3,11 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::Duration;
-use typed_pool::{FenceMode, Heap, Policy};
+use typed_pool::{FenceMode, Handle, Heap, Policy, Pool};
 
 /// A heap whose calls give up on guards of other threads soon.
 pub(crate) fn heap(capacity: usize) -> Heap {
@@ -104,4 +105,19 @@ impl Drop for Counted {
 /// Whether `f` panics.
 pub(crate) fn panics(f: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(f)).is_err()
+}
+
+/// Removes the objects of `handles` while another thread has a guard open, which is closed before this returns.
+pub(crate) fn remove_under_guard<T: Send + Sync>(pool: &Pool<T>, handles: &[Handle<T>]) {
+    let (opened, removed) = (Barrier::new(2), Barrier::new(2));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _guard = pool.enter();
+            opened.wait();
+            removed.wait();
+        });
+        opened.wait();
+        assert_eq!(pool.remove_many(handles), handles.len());
+        removed.wait();
+    });
 }
