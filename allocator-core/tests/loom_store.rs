@@ -41,7 +41,7 @@ fn insert_against_insert() {
 /// A block goes back to the stripe that its page belongs to, and its slot to the stripe of who frees it.
 #[test]
 fn free_against_insert_across_stripes() {
-    explore(UNBOUNDED, ["the cell was used again", "another cell was used"], |[again, another]| {
+    explore(Some(5), ["the cell was used again", "another cell was used"], |[again, another]| {
         let heap = heap_of_two_stripes();
         let objects = Arc::new(Objects::<u64>::new(&heap));
         let [kept, old] = [6, 7].map(|value| objects.insert(value));
@@ -65,25 +65,26 @@ fn free_against_insert_across_stripes() {
 /// The last block of a page is freed, and the page goes to the centre, while others ask for room.
 #[test]
 fn page_changes_hands() {
+    const LARGE: usize = 3500;
     explore(Some(1), ["the large block found room", "it did not"], |[found, refused]| {
         let heap = heap_of_two_stripes();
-        let blocks = [0; 8].map(|_| heap.allocate_bytes(&WIDE).unwrap());
+        let [blocks @ .., last] = [0; 8].map(|_| heap.allocate_bytes(&WIDE).unwrap());
+        blocks.into_iter().for_each(|block| heap.deallocate(block).unwrap());
+        heap.flush();
         let freer = thread::spawn({
             let heap = heap.clone();
             move || {
-                for block in blocks {
-                    heap.deallocate(block).unwrap();
-                }
+                heap.deallocate(last).unwrap();
                 heap.flush();
             }
         });
-        let large = heap.allocate_bytes(&[9; 2500]);
+        let large = heap.allocate_bytes(&[9; LARGE]);
         freer.join().unwrap();
         found.reached_if(large.is_ok());
         refused.reached_if(large.is_err());
         heap.verify().unwrap();
-        let large = large.unwrap_or_else(|_| heap.allocate_bytes(&[9; 2500]).unwrap());
-        assert_eq!(*heap.read(large).unwrap(), [9; 2500]);
+        let large = large.unwrap_or_else(|_| heap.allocate_bytes(&[9; LARGE]).unwrap());
+        assert_eq!(*heap.read(large).unwrap(), [9; LARGE]);
         assert_eq!(heap.stats().live_blocks, 1);
     });
 }

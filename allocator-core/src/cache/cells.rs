@@ -1,6 +1,7 @@
 //! [`Cells`]: what a thread keeps of one table, retired objects and pairs for the next inserts.
 
 use super::counters::{Counters, get, set, set_taken};
+use super::hands::InHand;
 use crate::grace::Grace;
 use crate::handle::GENERATION_END;
 use crate::size_class::{CLASSES, room};
@@ -263,7 +264,7 @@ impl Inside<'_> {
     }
 
     /// Takes the open list where it is a batch, or in any case; it stays counted.
-    pub(crate) fn close_open(&mut self, always: bool) -> Option<Retired> {
+    pub(crate) fn close_open(&mut self, always: bool, _in_hand: &InHand<'_>) -> Option<Retired> {
         let (len, bytes) = (get(&self.counters.open), self.open_bytes());
         let is_batch = len >= self.batch() || bytes >= BATCH_BYTES;
         if len == 0 || !(always || is_batch) {
@@ -310,7 +311,7 @@ impl Inside<'_> {
     }
 
     /// Takes the retired objects whose grace period is over.
-    pub(crate) fn past_grace(&mut self) -> Retired {
+    pub(crate) fn past_grace(&mut self, _in_hand: &InHand<'_>) -> Retired {
         let mut objects = core::mem::take(&mut self.cells.ready);
         let waiting = &mut self.cells.waiting;
         while waiting.front_mut().is_some_and(|batch| batch.grace.poll()) {
@@ -321,8 +322,8 @@ impl Inside<'_> {
     }
 
     /// Takes all retired objects, whatever their grace periods.
-    pub(crate) fn all_retired(&mut self) -> Retired {
-        let mut objects = self.close_open(true).unwrap_or_default();
+    pub(crate) fn all_retired(&mut self, in_hand: &InHand<'_>) -> Retired {
+        let mut objects = self.close_open(true, in_hand).unwrap_or_default();
         objects.append(core::mem::take(&mut self.cells.ready));
         self.cells.waiting.drain(..).for_each(|batch| objects.append(batch.objects));
         self.counters.sub_closed(objects.pairs.len(), objects.bytes);
@@ -384,7 +385,7 @@ impl Inside<'_> {
     }
 
     /// Takes up to `most` pairs of what the magazines hold.
-    pub(crate) fn empty_some(&mut self, most: usize) -> Vec<Pair> {
+    pub(crate) fn empty_some(&mut self, most: usize, _in_hand: &InHand<'_>) -> Vec<Pair> {
         let held = get(&self.counters.magazine);
         let left = held.saturating_sub(most);
         let mut pairs = self.cells.magazine[left..held].to_vec();
@@ -401,7 +402,7 @@ impl Inside<'_> {
     }
 
     /// Takes what the magazines hold.
-    pub(crate) fn empty(&mut self) -> Vec<Pair> {
+    pub(crate) fn empty(&mut self, _in_hand: &InHand<'_>) -> Vec<Pair> {
         // With their buffers: who wants all of that back wants memory.
         let mut pairs = Vec::from(core::mem::take(&mut self.cells.magazine));
         pairs.truncate(get(&self.counters.magazine));
@@ -419,6 +420,7 @@ impl Inside<'_> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::cache::Hands;
     use std::hash::{DefaultHasher, Hasher};
 
     #[test]
@@ -455,7 +457,8 @@ mod tests {
             }
             for (most, left) in [(8, 4), (3, 1), (3, 0)] {
                 let before = cache.counters.cached();
-                assert_eq!(cache.empty_some(most).len(), most.min(before));
+                let taken = cache.empty_some(most, &Hands::default().take());
+                assert_eq!(taken.len(), most.min(before));
                 assert_eq!(cache.counters.cached(), left);
             }
             assert_eq!((spilled.len(), cache.counters.live()), (0, 0));

@@ -9,7 +9,8 @@
 //!
 //! * this file: the caches of a table, one a thread, and their counters;
 //! * `bias.rs`: the lock of a cache, cheap for its thread, which others can take for a look;
-//! * `cells.rs`: what is in a cache; `counters.rs`: how much, and whether it has changed.
+//! * `cells.rs`: what is in a cache; `counters.rs`: how much, and whether it has changed;
+//! * `hands.rs`: what has been taken out and not arrived elsewhere.
 //!
 //! Lock order: a cache, then the locks of the table, then those of the store. Nobody who holds one of those asks
 //! for a cache. No user code runs inside a cache.
@@ -17,9 +18,11 @@
 mod bias;
 mod cells;
 mod counters;
+mod hands;
 
 pub(crate) use bias::Biased;
 pub(crate) use cells::{Batch, Inside, Limits, Pair, Retired};
+pub(crate) use hands::{Hands, InHand};
 
 use crate::guard::Readers;
 use crate::size_class::room;
@@ -299,7 +302,7 @@ impl Caches {
 
     /// Tells `version` words that are others as soon as anything has changed in a cache. O(caches).
     pub(crate) fn tell_version(&self, version: &mut impl Hasher) {
-        // The depot is filled and emptied by who has pairs in hand (`Slots::take_in_hand`).
+        // The depot is filled and emptied by who has pairs in hand ([`Hands`]).
         self.roster.iter().for_each(|node| node.value.counters.tell_version(version));
     }
 
@@ -322,7 +325,7 @@ impl Caches {
 
     /// Takes a spilled magazine out of the depot, or `most` pairs of it: what is left has not been away meanwhile, where the
     /// table's end would not find it.
-    pub(crate) fn withdraw(&self, most: usize) -> Option<Vec<Pair>> {
+    pub(crate) fn withdraw(&self, most: usize, _in_hand: &InHand<'_>) -> Option<Vec<Pair>> {
         if !self.has_depot() {
             return None;
         }

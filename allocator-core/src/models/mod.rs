@@ -1,17 +1,20 @@
 //! Models of the bare protocol: slot word, headers, sections and grace periods, without a store.
 //!
 //! They are small enough for every schedule of two threads. What a mover does here is spelled out step by
-//! step; that `compact` takes the same steps is checked by the models of the public API in `tests/`.
+//! step; that `compact` takes the same steps is checked by the models of the public API in `tests/`. Two are of steps that a
+//! model of that API would bury: `searching.rs` has caches, `freeing.rs` a store.
 
 #[path = "../../tests/modelling/mod.rs"]
 mod modelling;
 
 mod caching;
 mod fencing;
+mod freeing;
 mod holding;
 mod leaving;
 mod moving;
 mod reading;
+mod searching;
 
 use crate::block::{self, Owner};
 use crate::grace::Grace;

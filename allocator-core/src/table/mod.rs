@@ -29,13 +29,13 @@ pub(crate) use retire::Effort;
 pub use view::{Hold, Table, TableGuard, TableSpec};
 
 use crate::block::{Owner, Shape};
-use crate::cache::{Caches, Limits, Pair};
+use crate::cache::{Caches, Hands, Limits, Pair};
 use crate::guard::Readers;
 use crate::handle::{GENERATION_END, Handle};
 use crate::raw::{GRANULE, WordArray};
 use crate::slot::Snapshot;
 use crate::stripe::Request;
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, RwLock};
 use crossbeam_utils::CachePadded;
 use purge::Purgeable;
@@ -60,8 +60,8 @@ pub(crate) struct Slots {
     vacant: CachePadded<Mutex<Vacant>>,
     /// What threads keep.
     caches: Arc<Caches>,
-    /// In the lower half: pairs on their way between caches and the store, in so many hands (`recycle.rs`).
-    in_hand: AtomicUsize,
+    /// Pairs on their way between caches and the store.
+    hands: Hands,
     /// Retired objects that are pinned.
     held: Mutex<Vec<Pair>>,
     /// An object was held at some time. Blocks of tables where this never happens need no look at their headers.
@@ -100,7 +100,7 @@ impl Slots {
             fresh: AtomicU32::new(0),
             vacant: CachePadded::new(Mutex::new(Vacant::new(config.limit, spread(salt)))),
             caches: Arc::new(Caches::new(config.caching, config.plain)),
-            in_hand: AtomicUsize::new(0),
+            hands: Hands::default(),
             held: Mutex::new(Vec::new()),
             was_held: AtomicBool::new(raw),
             closed: AtomicBool::new(false),
@@ -189,8 +189,8 @@ impl Slots {
 
     /// Slots below this number were used, or are about to be.
     pub(crate) fn used(&self) -> u32 {
-        // Acquire: pairs with the Release in `take_one`; who is told of a slot finds it below.
-        self.fresh.load(Ordering::Acquire).min(self.limit)
+        // Relaxed: who was told of a slot finds it below, by what told it; others find it or not. The words are read as ever.
+        self.fresh.load(Ordering::Relaxed).min(self.limit)
     }
 
     /// Takes up to `count` vacant slots; gives each with the generation of its next object. One lock.
@@ -214,10 +214,9 @@ impl Slots {
             end = end.max(taken.0 + 1);
             put(taken);
         });
-        // Relaxed: changed under the lock only.
+        // Relaxed: changed under the lock only, and see `used`.
         if end > self.fresh.load(Ordering::Relaxed) {
-            // Release: see `used`.
-            self.fresh.store(end, Ordering::Release);
+            self.fresh.store(end, Ordering::Relaxed);
         }
     }
 
@@ -236,11 +235,11 @@ impl Slots {
             return bytes;
         }
         // The slots of these pages are nowhere for a moment: who finds none looks again.
-        let _in_hand = self.take_in_hand();
+        let in_hand = self.hands.take();
         loop {
             let parted = {
                 let mut vacant = self.vacant.lock();
-                let pages = vacant.part(&self.words, pages_left);
+                let pages = vacant.part(&self.words, pages_left, &in_hand);
                 pages.map(|pages| (vacant.slots_of(&pages), pages))
             };
             let Some((slots, pages)) = parted else { return bytes };

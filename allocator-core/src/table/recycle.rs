@@ -8,7 +8,7 @@ use crate::heap::Inner;
 use crate::pages::Label;
 use crate::raw::Wipe;
 use crate::stripe::Request;
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::Ordering;
 use crate::threads::{self, TornDown};
 use core::alloc::Layout;
 use core::hash::Hasher;
@@ -29,38 +29,16 @@ impl Drop for TakenSlot<'_> {
     }
 }
 
-/// Pairs that are on their way between a cache and somewhere else.
-pub(super) struct InHand<'a>(&'a AtomicUsize);
-
-/// In the upper half of the word that counts what is in hand: how often something arrived.
-const ARRIVED: usize = 1 << (usize::BITS / 2);
-
-impl Drop for InHand<'_> {
-    fn drop(&mut self) {
-        // Release: they arrived. Partner: the Acquire in `is_in_hand` and `tell_version`.
-        self.0.fetch_add(ARRIVED - 1, Ordering::Release);
-    }
-}
-
 impl Slots {
-    /// Says that pairs leave one place before they arrive at another.
-    pub(super) fn take_in_hand(&self) -> InHand<'_> {
-        // Relaxed: who misses it comes too early to be told.
-        self.in_hand.fetch_add(1, Ordering::Relaxed);
-        InHand(&self.in_hand)
-    }
-
     /// Whether pairs are on their way: who found none should look again.
     pub(crate) fn is_in_hand(&self) -> bool {
-        // Acquire: see `InHand`.
-        !self.in_hand.load(Ordering::Acquire).is_multiple_of(ARRIVED)
+        self.hands.is_any()
     }
 
     /// Tells `version` words that are others as soon as a pair has changed its place, or begun to. O(caches).
     pub(crate) fn tell_version(&self, version: &mut impl Hasher) {
         self.caches.tell_version(version);
-        // Acquire: see `InHand`.
-        version.write_usize(self.in_hand.load(Ordering::Acquire));
+        self.hands.tell_version(version);
     }
 
     /// The same for who may be dropping objects of the table itself, with the rest of them in hand.
@@ -139,7 +117,7 @@ impl Slots {
     pub(crate) fn ended(&self, heap: &Inner, pair: Pair) {
         self.caches.own().with(|cache| cache.end());
         // What has no room in the magazine goes on to somewhere else.
-        let _in_hand = self.take_in_hand();
+        let _in_hand = self.hands.take();
         self.recycle(heap, &[pair], Effort::Batch);
     }
 
@@ -151,8 +129,8 @@ impl Slots {
         if waiting && self.reclaim(heap, Effort::Batch) > 0 {
             return;
         }
-        let _in_hand = self.take_in_hand();
-        let pairs = match self.caches.withdraw(usize::MAX) {
+        let in_hand = self.hands.take();
+        let pairs = match self.caches.withdraw(usize::MAX, &in_hand) {
             Some(pairs) => pairs,
             None => self.fresh_pairs(heap, request, class),
         };
@@ -279,11 +257,11 @@ impl Slots {
         if !self.has_cached() {
             return false;
         }
-        let _in_hand = self.take_in_hand();
-        let pairs = if let Some(pairs) = self.caches.withdraw(most) {
+        let in_hand = self.hands.take();
+        let pairs = if let Some(pairs) = self.caches.withdraw(most, &in_hand) {
             pairs
         } else if let Some(any) = self.caches.all().find(|any| any.cache().cached() > 0) {
-            any.with(&heap.readers, |cache| cache.empty_some(most))
+            any.with(&heap.readers, |cache| cache.empty_some(most, &in_hand))
         } else {
             return false;
         };
@@ -301,12 +279,12 @@ impl Slots {
         if !self.has_cached() {
             return;
         }
-        let _in_hand = self.take_in_hand();
+        let in_hand = self.hands.take();
         for any in self.caches.all().filter(|any| any.cache().cached() > 0) {
-            let pairs = any.with(&heap.readers, |cache| cache.empty());
+            let pairs = any.with(&heap.readers, |cache| cache.empty(&in_hand));
             self.release(heap, &pairs);
         }
-        while let Some(pairs) = self.caches.withdraw(usize::MAX) {
+        while let Some(pairs) = self.caches.withdraw(usize::MAX, &in_hand) {
             self.release(heap, &pairs);
         }
     }

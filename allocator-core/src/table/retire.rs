@@ -10,10 +10,9 @@
 //! chain of objects that remove each other does not recurse.
 
 use super::Slots;
-use super::recycle::InHand;
 use super::sweep::Sweep;
 use crate::block;
-use crate::cache::{Any, Batch, Cache, Inside, Pair, Retired};
+use crate::cache::{Any, Batch, Cache, InHand, Inside, Pair, Retired};
 use crate::grace::Grace;
 use crate::heap::Inner;
 use crate::slot::Snapshot;
@@ -194,7 +193,11 @@ impl Slots {
     /// room would take that for a promise.
     fn take_ready(&self, heap: &Inner, home: Any<'_>) -> Option<(InHand<'_>, Retired)> {
         home.with(&heap.readers, |cache| {
-            cache.is_ready().then(|| (self.take_in_hand(), cache.past_grace()))
+            cache.is_ready().then(|| {
+                let in_hand = self.hands.take();
+                let objects = cache.past_grace(&in_hand);
+                (in_hand, objects)
+            })
         })
     }
 
@@ -211,8 +214,8 @@ impl Slots {
         // before, and we see the end.
         if self.is_closed() {
             // Nobody reads through the table any more, and nobody else would look here again.
-            let _in_hand = self.take_in_hand();
-            let objects = home.with(&heap.readers, |cache| cache.all_retired());
+            let in_hand = self.hands.take();
+            let objects = home.with(&heap.readers, |cache| cache.all_retired(&in_hand));
             return self.settle_all(Ready { slots: self, heap, home, objects }, Effort::All);
         }
         while let Some((_in_hand, objects)) = self.take_ready(heap, home) {
@@ -331,7 +334,11 @@ impl Slots {
 /// Turns the open list of a cache into a batch, where it is full or everything is wanted.
 fn close_batch(slots: &Slots, heap: &Inner, home: Any<'_>, effort: Effort) {
     let always = effort == Effort::All;
-    let close = |cache: &mut Inside<'_>| Some((slots.take_in_hand(), cache.close_open(always)?));
+    let close = |cache: &mut Inside<'_>| {
+        let in_hand = slots.hands.take();
+        let objects = cache.close_open(always, &in_hand)?;
+        Some((in_hand, objects))
+    };
     let Some((_in_hand, objects)) = home.with(&heap.readers, close) else { return };
     // Outside the cache: the heavy barrier may be a system call.
     let grace = Grace::start(&heap.readers);

@@ -166,7 +166,8 @@ impl Closing<'_> {
             }
         }
         for home in slots.caches.all() {
-            let objects = home.with(&heap.readers, |cache| cache.all_retired());
+            let in_hand = slots.hands.take();
+            let objects = home.with(&heap.readers, |cache| cache.all_retired(&in_hand));
             slots.settle_all(Ready { slots, heap, home, objects }, Effort::All);
         }
         slots.empty_caches(heap);

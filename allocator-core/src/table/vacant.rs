@@ -11,6 +11,7 @@
 //! The lowest page with a used slot is taken from first, so high pages become vacant as a whole.
 
 use crate::bitmap::Bitmap;
+use crate::cache::InHand;
 use crate::handle::GENERATION_END;
 use crate::raw::WordArray;
 use crate::raw::os::OS_PAGE;
@@ -238,8 +239,13 @@ impl Vacant {
     }
 
     /// Takes pages without an object out, up to `most` in a row, to be given back to the system: nobody is handed a slot of
-    /// theirs until [`join`](Self::join). O(slots of the pages). `None` when there is no such page.
-    pub(super) fn part(&mut self, words: &WordArray, most: usize) -> Option<Range<usize>> {
+    /// theirs until [`join`](Self::join), so they are in hand until then. O(slots of the pages). `None` when there is no such page.
+    pub(super) fn part(
+        &mut self,
+        words: &WordArray,
+        most: usize,
+        _in_hand: &InHand<'_>,
+    ) -> Option<Range<usize>> {
         let end = self.pages.len();
         let first = self.idle.lowest(end).filter(|_| most > 0)?;
         let longest = (first + most.min(RELEASE_MAX)).min(end);
@@ -281,6 +287,7 @@ impl Vacant {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::cache::Hands;
     use core::iter::once;
     use std::collections::{BTreeSet, HashMap};
 
@@ -307,7 +314,7 @@ mod tests {
 
     fn release_all(vacant: &mut Vacant, words: &WordArray) -> usize {
         let mut released = 0;
-        while let Some(pages) = vacant.part(words, usize::MAX) {
+        while let Some(pages) = vacant.part(words, usize::MAX, &Hands::default().take()) {
             words.release(vacant.slots_of(&pages));
             released += pages.len();
             vacant.join(pages);
@@ -364,8 +371,10 @@ mod tests {
         let (mut vacant, words) = slots();
         take_all(&mut vacant, &words);
         (0..PAGE_SLOTS).for_each(|slot| vacant.put(&words, once((slot, 8))));
-        let pages = vacant.part(&words, usize::MAX).unwrap();
-        assert_eq!((take(&mut vacant, &words, 1), vacant.part(&words, 1)), (vec![], None));
+        let hands = Hands::default();
+        let pages = vacant.part(&words, usize::MAX, &hands.take()).unwrap();
+        let more = vacant.part(&words, 1, &hands.take());
+        assert_eq!((take(&mut vacant, &words, 1), more), (vec![], None));
         vacant.join(pages);
         assert_eq!(take(&mut vacant, &words, 1), [(0, 8)]);
     }
